@@ -1,0 +1,25 @@
+"""Tensors in [-1, 1] to 8-bit pictures, and to disk."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from util.files import replacing
+
+
+def tensor2im(image: torch.Tensor) -> np.ndarray:
+    """(C, H, W), or the first of (B, C, H, W), in [-1, 1] -> (H, W, 3) uint8; one channel is repeated."""
+    if image.dim() == 4:
+        image = image[0]
+    image = image.detach().float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).cpu()
+    if image.shape[0] == 1:
+        image = image.expand(3, -1, -1)
+    return image.permute(1, 2, 0).contiguous().numpy()
+
+
+def save_image(array: np.ndarray, path: str | Path) -> None:
+    """Write an (H, W, 3) or (H, W) uint8 array to ``path``, in the format its ending names."""
+    with replacing(path) as beside:
+        Image.fromarray(array).save(beside)
