@@ -1,0 +1,81 @@
+"""Everything a run shows and records: ``create_loggers(opt)`` gives one object that tells them all."""
+
+import sys
+
+import torch
+from tqdm import tqdm
+
+from util.images import tensor2im
+from util.loggers.base import GROUPS, Images, Logger, Progress, loss_group
+
+__all__ = ["GROUPS", "Images", "Logger", "Loggers", "Progress", "create_loggers", "loss_group"]
+
+
+class Loggers(Logger):
+    """Passes each event to all loggers. One that fails is dropped with one warning; the run goes on.
+
+    ``Loggers([])`` is silent: for the ranks that don't log.
+    """
+
+    def __init__(self, loggers: list[Logger]):
+        self.loggers = list(loggers)
+
+    def step(self, progress: Progress) -> None:
+        self._tell("step", progress)
+
+    def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:
+        self._tell("log_losses", progress, {name: float(value) for name, value in losses.items()})
+
+    def log_images(self, progress: Progress, images: dict) -> None:
+        """``images``: label -> (H, W, 3) uint8 array, or tensor (C, H, W) / (B, C, H, W) in [-1, 1]."""
+        if self.loggers:
+            self._tell("log_images", progress, _as_arrays(images))
+
+    def log_samples(self, progress: Progress, samples: dict[str, dict]) -> None:
+        if self.loggers:
+            self._tell(
+                "log_samples", progress, {name: _as_arrays(images) for name, images in samples.items()}
+            )
+
+    def log_scores(self, progress: Progress, scores: dict) -> None:
+        self._tell("log_scores", progress, scores)
+
+    def close(self) -> None:
+        self._tell("close")
+        self.loggers.clear()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def _tell(self, event: str, *what) -> None:
+        for logger in list(self.loggers):
+            try:
+                getattr(logger, event)(*what)
+            except Exception as error:
+                self.loggers.remove(logger)
+                warn(f"{type(logger).__name__} stopped and is left out from here on: {error!r}")
+
+
+def create_loggers(opt, resume: int | None = None) -> Loggers:
+    """The loggers that the options ask for, writing under ``checkpoints_dir/name``.
+
+    ``resume``: the ``total_images`` of the checkpoint that training continues from. What the record holds beyond it
+    will be made again and is cut off. None: a new run; an earlier record of the same name is kept beside as
+    ``*.previous.jsonl``.
+    """
+    from util.loggers.console import ConsoleLogger
+    from util.loggers.jsonl import JsonlLogger
+
+    return Loggers([JsonlLogger(opt, resume), ConsoleLogger(opt)])
+
+
+def warn(message: str) -> None:
+    """One line on stderr that doesn't tear the progress bar."""
+    tqdm.write(f"warning: {message}", file=sys.stderr)
+
+
+def _as_arrays(images: dict) -> Images:
+    return {label: tensor2im(x) if isinstance(x, torch.Tensor) else x for label, x in images.items()}

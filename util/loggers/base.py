@@ -1,0 +1,108 @@
+"""What every logger receives (``Progress``) and does (``Logger``)."""
+
+import sys
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+Images = dict[str, np.ndarray]  # label -> (H, W, 3) uint8
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands after a step. Images are counted over all ranks; a step is ``step_images`` of them."""
+
+    epoch: int  # counted from 1
+    epoch_images: int  # seen in this epoch
+    total_images: int  # seen since the start of training, earlier runs of a resumed one included
+    step_images: int = 1
+    epoch_size: int = 0  # images of a whole epoch; 0: unknown
+    last_epoch: int = 0  # the epoch at which training ends; 0: unknown
+    seconds_per_image: float = 0.0
+    data_share: float = 0.0  # part of that time spent waiting for data, in [0, 1]
+    learning_rates: dict[str, float] = field(default_factory=dict)  # optimizer's name -> rate
+    time: float = field(default_factory=time.time)  # seconds since 1970
+
+    @property
+    def images_per_second(self) -> float:
+        return 1 / self.seconds_per_image if self.seconds_per_image > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the end of training; None while the sizes or the speed are unknown."""
+        if not (self.epoch_size and self.last_epoch and self.seconds_per_image):
+            return None
+        epochs = max(self.last_epoch - self.epoch, 0)
+        return (
+            epochs * self.epoch_size + max(self.epoch_size - self.epoch_images, 0)
+        ) * self.seconds_per_image
+
+    def passed(self, every: int) -> bool:
+        """Whether this step reached or jumped over a multiple of ``every`` images, whatever the batch size."""
+        if every <= 0:
+            return False
+        return self.total_images // every > (self.total_images - self.step_images) // every
+
+    def as_dict(self) -> dict:
+        """The fields that ``losses.jsonl`` keeps."""
+        return {
+            "epoch": self.epoch,
+            "epoch_images": self.epoch_images,
+            "total_images": self.total_images,
+            "time": round(self.time, 3),
+            "images_per_second": round(self.images_per_second, 3),
+            "data_share": round(self.data_share, 4),
+            "memory_gb": round(memory_gb(), 3),
+            "learning_rates": self.learning_rates,
+        }
+
+
+class Logger:
+    """Base of all loggers; each overrides what it shows and ignores the rest. An error here never stops a run."""
+
+    def step(self, progress: Progress) -> None:
+        """After every step: must cost next to nothing."""
+
+    def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:
+        """Every ``--print_freq`` images."""
+
+    def log_images(self, progress: Progress, images: Images) -> None:
+        """The pictures of this step, every ``--display_freq`` or ``--update_html_freq`` images."""
+
+    def log_samples(self, progress: Progress, samples: dict[str, Images]) -> None:
+        """The same test images at each call: name -> pictures by label (input, output, ...)."""
+
+    def log_scores(self, progress: Progress, scores: dict[str, float | int | str]) -> None:
+        """An evaluation: floats are scores to plot, anything else (counts, names) is a note that is kept with them."""
+
+    def close(self) -> None:
+        """Training ended, in whatever way."""
+
+
+GROUPS = ("adversarial", "contrastive", "negatives", "other")
+
+
+def loss_group(name: str) -> str:
+    """Which plot a loss belongs to: one of ``GROUPS``."""
+    low = name.lower()
+    if low == "n" or low.startswith(("n_", "similarity", "diversity", "negative")):
+        return "negatives"
+    if "nce" in low:
+        return "contrastive"
+    if low.startswith(("g_gan", "d_", "r1", "gan")) or low == "d":
+        return "adversarial"
+    return "other"
+
+
+def memory_gb() -> float:
+    """Peak memory in GB (1e9 bytes): the GPU's allocations where one is used, else this process's; 0 if unknown."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 1e9
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

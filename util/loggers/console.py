@@ -1,0 +1,112 @@
+"""The classic console line, ``loss_log.txt``, and a progress bar."""
+
+import math
+import os
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from tqdm import auto, tqdm
+
+from util.loggers.base import Logger, Progress
+
+RED, DIM, PLAIN = "\033[31m", "\033[2m", "\033[0m"
+
+
+class ConsoleLogger(Logger):
+    """Prints ``(epoch: 1, iters: 100, time: 0.123, data: 0.001) G_GAN: 0.321 ...`` and keeps it in ``loss_log.txt``.
+
+    The bar (losses, images/s, time left) is drawn on terminals and in notebooks only; into a pipe or a file go the
+    lines alone, and one at the end of each epoch. ``--quiet``: nothing but ``loss_log.txt``.
+    """
+
+    def __init__(self, opt):
+        folder = Path(opt.checkpoints_dir) / opt.name
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log = open(folder / "loss_log.txt", "a", encoding="utf-8")
+        self._to_log(f"================ Training Loss ({time.strftime('%c')}) ================")
+        self.quiet = getattr(opt, "quiet", False)
+        self.colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self.show_bar = not self.quiet and (sys.stderr.isatty() or _in_notebook())
+        self.bar = None
+        self.start = self.last = None  # first and last step of the epoch under way
+
+    def step(self, progress: Progress) -> None:
+        if self.last is None or progress.epoch != self.last.epoch:
+            self._end_epoch()
+            self._start_epoch(progress)
+        self.last = progress
+        if self.bar is not None:
+            self.bar.update(progress.epoch_images - self.bar.n)
+
+    def _start_epoch(self, progress: Progress) -> None:
+        self.start = progress
+        if self.show_bar:
+            self.bar = auto.tqdm(
+                total=progress.epoch_size or None,
+                initial=progress.epoch_images - progress.step_images,  # not 0 after a resume inside an epoch
+                desc=f"epoch {progress.epoch}" + (f"/{progress.last_epoch}" if progress.last_epoch else ""),
+                unit=" images",
+                dynamic_ncols=True,
+                leave=False,
+            )
+
+    def _end_epoch(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+        last = self.last
+        if last is None or self.quiet or last.epoch_images < last.epoch_size:
+            return
+        of = f" / {last.last_epoch}" if last.last_epoch else ""
+        seconds = last.time - self.start.time + self.start.seconds_per_image * self.start.step_images
+        left = f", {_clock(last.seconds_left)} left" if last.seconds_left else ""
+        speed = f" \t {last.images_per_second:.3g} images/s{left}" if last.seconds_per_image else ""
+        self._print(f"End of epoch {last.epoch}{of} \t Time Taken: {seconds:.0f} sec{speed}")
+
+    def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:
+        head = classic_head(progress)
+        values = [(f"{name}: {value:.3f}", math.isfinite(value)) for name, value in losses.items()]
+        self._to_log(head + " ".join(text for text, _ in values))
+        if self.bar is not None:
+            left = {"left": _clock(progress.seconds_left)} if progress.seconds_left else {}
+            self.bar.set_postfix(
+                left | {name: f"{value:.3f}" for name, value in losses.items()}, refresh=False
+            )
+        if not self.quiet:
+            if self.colour:
+                head = f"{DIM}{head}{PLAIN}"
+                values = [(text if fine else f"{RED}{text}{PLAIN}", fine) for text, fine in values]
+            self._print(head + " ".join(text for text, _ in values))
+
+    def close(self) -> None:
+        self._end_epoch()
+        self.log.close()
+
+    def _print(self, line: str) -> None:
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+    def _to_log(self, line: str) -> None:
+        self.log.write(line + "\n")
+        self.log.flush()
+
+
+def classic_head(progress: Progress) -> str:
+    """CycleGAN's prefix: iters are images of the epoch; seconds per image, and for waiting on data within them."""
+    spent = progress.seconds_per_image
+    return (
+        f"(epoch: {progress.epoch}, iters: {progress.epoch_images}, "
+        f"time: {spent:.3f}, data: {spent * progress.data_share:.3f}) "
+    )
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return "IPKernelApp" in getattr(shell, "config", {})

@@ -1,0 +1,79 @@
+"""The record of a run: ``losses.jsonl`` and ``metrics.jsonl``, one JSON object a line."""
+
+import json
+import math
+import os
+from pathlib import Path
+
+from util.files import write_atomic
+from util.loggers.base import Logger, Progress
+
+
+class JsonlLogger(Logger):
+    """Appends and flushes one line per event, so that a killed run loses at most the line being written."""
+
+    def __init__(self, opt, resume: int | None = None):
+        folder = Path(opt.checkpoints_dir) / opt.name
+        folder.mkdir(parents=True, exist_ok=True)
+        self.files = {}
+        for kind in ("losses", "metrics"):
+            path = folder / f"{kind}.jsonl"
+            if resume is None and path.exists() and path.stat().st_size:
+                os.replace(path, folder / f"{kind}.previous.jsonl")
+            elif resume is not None:
+                cut(path, resume)
+            self.files[kind] = open(path, "a", encoding="utf-8")
+
+    def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:
+        self._append("losses", progress.as_dict() | {"losses": losses})
+
+    def log_scores(self, progress: Progress, scores: dict) -> None:
+        where = {name: progress.as_dict()[name] for name in ("epoch", "epoch_images", "total_images", "time")}
+        self._append("metrics", where | {"scores": scores})
+
+    def _append(self, kind: str, row: dict) -> None:
+        self.files[kind].write(to_line(row))
+        self.files[kind].flush()
+
+    def close(self) -> None:
+        for file in self.files.values():
+            file.close()
+
+
+def to_line(row: dict) -> str:
+    """Strict JSON: infinities and NaN, which JSON lacks, become null."""
+    return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value if isinstance(value, int | str | None) else _finite(float(value))
+
+
+def read(path: str | Path) -> list[dict]:
+    """All whole rows of a record; [] where there is none. A line torn by a kill is left out."""
+    rows = []
+    try:
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return rows
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and "total_images" in row:
+            rows.append(row)
+    return rows
+
+
+def cut(path: str | Path, total_images: int) -> None:
+    """Drop the rows beyond ``total_images``, which a resumed run writes again; the old file or the new is there."""
+    if Path(path).exists():
+        rows = [row for row in read(path) if row["total_images"] <= total_images]
+        write_atomic(path, "".join(to_line(row) for row in rows))
