@@ -62,9 +62,9 @@ class Loggers(Logger):
 def create_loggers(opt, resume: int | None = None) -> Loggers:
     """The loggers that the options ask for, writing under ``checkpoints_dir/name``.
 
-    ``resume``: the ``total_images`` of the checkpoint that training continues from. What the record holds beyond it
-    will be made again and is cut off. None: a new run; an earlier record of the same name is kept beside as
-    ``*.previous.jsonl``.
+    ``resume``: the ``total_images`` of the checkpoint that training continues from; what the record holds
+    beyond it will be made again and is cut off. None: a new run; an earlier record of the same name is kept
+    beside as ``*.previous.jsonl``.
     """
     from util.loggers.console import ConsoleLogger
     from util.loggers.jsonl import JsonlLogger

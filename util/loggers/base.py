@@ -12,7 +12,7 @@ Images = dict[str, np.ndarray]  # label -> (H, W, 3) uint8
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands after a step. Images are counted over all ranks; a step is ``step_images`` of them."""
+    """Where training stands after a step of ``step_images`` images. Images are counted over all ranks."""
 
     epoch: int  # counted from 1
     epoch_images: int  # seen in this epoch
@@ -40,7 +40,7 @@ class Progress:
         ) * self.seconds_per_image
 
     def passed(self, every: int) -> bool:
-        """Whether this step reached or jumped over a multiple of ``every`` images, whatever the batch size."""
+        """Whether this step reached or jumped over a multiple of ``every`` images, for any batch size."""
         if every <= 0:
             return False
         return self.total_images // every > (self.total_images - self.step_images) // every
@@ -60,7 +60,7 @@ class Progress:
 
 
 class Logger:
-    """Base of all loggers; each overrides what it shows and ignores the rest. An error here never stops a run."""
+    """Base of all loggers: each overrides what it shows. An error in one never stops a run."""
 
     def step(self, progress: Progress) -> None:
         """After every step: must cost next to nothing."""
@@ -75,7 +75,7 @@ class Logger:
         """The same test images at each call: name -> pictures by label (input, output, ...)."""
 
     def log_scores(self, progress: Progress, scores: dict[str, float | int | str]) -> None:
-        """An evaluation: floats are scores to plot, anything else (counts, names) is a note that is kept with them."""
+        """An evaluation: floats are scores to plot; integers (counts) and strings are kept as notes."""
 
     def close(self) -> None:
         """Training ended, in whatever way."""
@@ -97,7 +97,7 @@ def loss_group(name: str) -> str:
 
 
 def memory_gb() -> float:
-    """Peak memory in GB (1e9 bytes): the GPU's allocations where one is used, else this process's; 0 if unknown."""
+    """Peak memory in GB (1e9 bytes): the GPU's where one is used, else this process's; 0 if unknown."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 1e9
     try:

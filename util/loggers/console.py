@@ -15,10 +15,10 @@ RED, DIM, PLAIN = "\033[31m", "\033[2m", "\033[0m"
 
 
 class ConsoleLogger(Logger):
-    """Prints ``(epoch: 1, iters: 100, time: 0.123, data: 0.001) G_GAN: 0.321 ...`` and keeps it in ``loss_log.txt``.
+    """Prints ``(epoch: 1, iters: 100, time: 0.123, data: 0.001) G_GAN: 0.321 ...``, in ``loss_log.txt`` too.
 
-    The bar (losses, images/s, time left) is drawn on terminals and in notebooks only; into a pipe or a file go the
-    lines alone, and one at the end of each epoch. ``--quiet``: nothing but ``loss_log.txt``.
+    The bar (losses, images/s, time left) is drawn on terminals and in notebooks only; into a pipe or a file
+    go the lines alone, and one at the end of each epoch. ``--quiet``: nothing but ``loss_log.txt``.
     """
 
     def __init__(self, opt):
@@ -94,7 +94,7 @@ class ConsoleLogger(Logger):
 
 
 def classic_head(progress: Progress) -> str:
-    """CycleGAN's prefix: iters are images of the epoch; seconds per image, and for waiting on data within them."""
+    """CycleGAN's prefix: iters are images of the epoch, times are seconds per image."""
     spent = progress.seconds_per_image
     return (
         f"(epoch: {progress.epoch}, iters: {progress.epoch_images}, "

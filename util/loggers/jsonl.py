@@ -73,7 +73,7 @@ def read(path: str | Path) -> list[dict]:
 
 
 def cut(path: str | Path, total_images: int) -> None:
-    """Drop the rows beyond ``total_images``, which a resumed run writes again; the old file or the new is there."""
+    """Drop the rows beyond ``total_images``, which a resumed run writes again. Atomic."""
     if Path(path).exists():
         rows = [row for row in read(path) if row["total_images"] <= total_images]
         write_atomic(path, "".join(to_line(row) for row in rows))
