@@ -5,29 +5,52 @@ from collections.abc import Sequence
 
 import torch.nn as nn
 
+from models.losses import GANLoss, cal_gradient_penalty
 from models.networks.blocks import Downsample, InstanceNorm, ResnetBlock, Upsample, get_norm_layer
 from models.networks.init import init_net, init_weights
+from models.networks.negative_generator import SOURCES, define_N
+from models.networks.patch_projector import PatchProjector, define_F
 from models.networks.patchgan import NLayerDiscriminator, PatchDiscriminator, PixelDiscriminator
 from models.networks.resnet import ResnetGenerator
+from models.networks.stylegan2 import (
+    StyleGAN2Discriminator,
+    StyleGAN2Generator,
+    TileStyleGAN2Discriminator,
+    resolution,
+)
+from models.networks.unet import UnetGenerator
+from models.schedulers import get_scheduler
 from util.errors import UserError
 
 __all__ = [
+    "SOURCES",
     "Downsample",
+    "GANLoss",
     "InstanceNorm",
     "NLayerDiscriminator",
     "PatchDiscriminator",
+    "PatchProjector",
     "PixelDiscriminator",
     "ResnetBlock",
     "ResnetGenerator",
+    "StyleGAN2Discriminator",
+    "StyleGAN2Generator",
+    "TileStyleGAN2Discriminator",
+    "UnetGenerator",
     "Upsample",
+    "cal_gradient_penalty",
     "define_D",
+    "define_F",
     "define_G",
+    "define_N",
     "get_norm_layer",
+    "get_scheduler",
     "init_net",
     "init_weights",
 ]
 
 RESNET_BLOCKS = {"resnet_9blocks": 9, "resnet_6blocks": 6, "resnet_4blocks": 4}
+UNET_DOWNS = {"unet_128": 7, "unet_256": 8}
 
 
 def define_G(
@@ -58,8 +81,17 @@ def define_G(
             no_antialias_up=no_antialias_up,
             opt=opt,
         )
+    elif netG in UNET_DOWNS:
+        net = UnetGenerator(input_nc, output_nc, UNET_DOWNS[netG], ngf, norm_layer, use_dropout)
+    elif netG == "stylegan2":
+        net = StyleGAN2Generator(input_nc, output_nc, ngf, opt=opt)
+    elif netG == "smallstylegan2":
+        net = StyleGAN2Generator(input_nc, output_nc, ngf, n_blocks=2, inject_noise=False, opt=opt)
+    elif netG == "resnet_cat":
+        raise UserError("--netG resnet_cat was announced by CUT and never written: use resnet_9blocks")
     else:
-        raise UserError(f"--netG '{netG}' does not exist: it is one of {', '.join(RESNET_BLOCKS)}")
+        names = ", ".join([*RESNET_BLOCKS, *UNET_DOWNS, "stylegan2", "smallstylegan2"])
+        raise UserError(f"--netG {netG} does not exist: choose from {names}")
     return init_net(net, init_type, init_gain, gpu_ids, initialize_weights="stylegan2" not in netG)
 
 
@@ -85,6 +117,11 @@ def define_D(
         net = PixelDiscriminator(input_nc, ndf, norm_layer)
     elif netD == "patch":
         net = PatchDiscriminator(input_nc, ndf, norm_layer, no_antialias)
+    elif netD == "stylegan2":
+        net = StyleGAN2Discriminator(input_nc, ndf, resolution(opt))
+    elif netD == "tilestylegan2":
+        net = TileStyleGAN2Discriminator(input_nc, ndf, getattr(opt, "D_patch_size", None) or resolution(opt))
     else:
-        raise UserError(f"--netD '{netD}' does not exist: it is basic, n_layers, pixel or patch")
+        names = "basic, n_layers, pixel, patch, stylegan2, tilestylegan2"
+        raise UserError(f"--netD {netD} does not exist: choose from {names}")
     return init_net(net, init_type, init_gain, gpu_ids, initialize_weights="stylegan2" not in netD)

@@ -1,7 +1,7 @@
 """What the networks are built from: norms, anti-aliased resampling, the residual block."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn as nn
@@ -123,3 +123,25 @@ class ResnetBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, dim, H, W) -> the same shape."""
         return x + self.conv_block(x)
+
+
+def feature_layers(layers: Sequence[int], depth: int) -> list[int]:
+    """``layers`` with -1 read as the last one; ``UserError`` for a layer outside 0 to ``depth`` - 1."""
+    for layer in layers:
+        if not -1 <= layer < depth:
+            raise UserError(f"--nce_layers has {layer}, but this generator has the layers 0 to {depth - 1}")
+    return [layer % depth for layer in layers]
+
+
+def run_layers(
+    model: nn.Sequential, x: torch.Tensor, layers: Sequence[int], encode_only: bool
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """(``model(x)``, what comes out of each of ``layers``); ``encode_only`` stops after the last of these."""
+    layers = feature_layers(layers, len(model))
+    depth = max(layers, default=-1) + 1 if encode_only else len(model)
+    features = {}
+    for index, layer in enumerate(model[:depth]):
+        x = layer(x)
+        if index in layers:
+            features[index] = x
+    return x, [features[index] for index in layers]

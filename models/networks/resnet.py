@@ -6,8 +6,15 @@ from collections.abc import Sequence
 import torch
 import torch.nn as nn
 
-from models.networks.blocks import Downsample, NormLayer, ResnetBlock, Upsample, needs_bias
-from util.errors import UserError
+from models.networks.blocks import (
+    Downsample,
+    NormLayer,
+    ResnetBlock,
+    Upsample,
+    feature_layers,
+    needs_bias,
+    run_layers,
+)
 
 
 class ResnetGenerator(nn.Module):
@@ -66,15 +73,7 @@ class ResnetGenerator(nn.Module):
         """
         if len(layers) == 0:
             return self.model(x)
-        layers = feature_layers(layers, len(self.model))
-        features = {}
-        for index, layer in enumerate(self.model):
-            x = layer(x)
-            if index in layers:
-                features[index] = x
-                if encode_only and len(features) == len(set(layers)):
-                    break
-        features = [features[index] for index in layers]
+        x, features = run_layers(self.model, x, layers, encode_only)
         return features if encode_only else (x, features)
 
     def feature_channels(self, layers: Sequence[int]) -> list[int]:
@@ -83,11 +82,3 @@ class ResnetGenerator(nn.Module):
         for layer in self.model:
             channels.append(getattr(layer, "out_channels", channels[-1]))
         return [channels[index + 1] for index in feature_layers(layers, len(self.model))]
-
-
-def feature_layers(layers: Sequence[int], depth: int) -> list[int]:
-    """``layers`` with -1 read as the last one; ``UserError`` for a layer outside 0 to ``depth`` - 1."""
-    for layer in layers:
-        if not -1 <= layer < depth:
-            raise UserError(f"--nce_layers has {layer}, but this generator has the layers 0 to {depth - 1}")
-    return [layer % depth for layer in layers]

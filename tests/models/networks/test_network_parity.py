@@ -45,7 +45,7 @@ def assert_same(ours, recorded):
 
 
 def rectified_in_place(model, layer):
-    """Whether the published code shows this layer's feature as its next, in-place ReLU left it."""
+    """Whether the published code gives this layer's feature as the in-place ReLU after it leaves it."""
     after = [module for module in model[layer + 1 :] if not isinstance(module, nn.Identity)]
     return not isinstance(model[layer], nn.ReLU) and isinstance(after[0], nn.ReLU)
 
