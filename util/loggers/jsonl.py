@@ -1,10 +1,10 @@
 """The record of a run: ``losses.jsonl`` and ``metrics.jsonl``, one JSON object a line."""
 
 import json
-import math
 import os
 from pathlib import Path
 
+from util import strict_json
 from util.files import write_atomic
 from util.loggers.base import Logger, Progress
 
@@ -32,27 +32,12 @@ class JsonlLogger(Logger):
         self._append("metrics", where | {"scores": scores})
 
     def _append(self, kind: str, row: dict) -> None:
-        self.files[kind].write(to_line(row))
+        self.files[kind].write(strict_json.dumps(row) + "\n")
         self.files[kind].flush()
 
     def close(self) -> None:
         for file in self.files.values():
             file.close()
-
-
-def to_line(row: dict) -> str:
-    """Strict JSON: infinities and NaN, which JSON lacks, become null."""
-    return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _finite(value):
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return value if isinstance(value, int | str | None) else _finite(float(value))
 
 
 def read(path: str | Path) -> list[dict]:
@@ -76,4 +61,4 @@ def cut(path: str | Path, total_images: int) -> None:
     """Drop the rows beyond ``total_images``, which a resumed run writes again. Atomic."""
     if Path(path).exists():
         rows = [row for row in read(path) if row["total_images"] <= total_images]
-        write_atomic(path, "".join(to_line(row) for row in rows))
+        write_atomic(path, "".join(strict_json.dumps(row) + "\n" for row in rows))

@@ -1,0 +1,59 @@
+"""Pages that open from the file system: templates filled in, and escaping for each place."""
+
+import html
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+from util import strict_json
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(name: str, **parts: str) -> str:
+    """``templates/NAME.html`` with each ``{{part}}`` replaced; ``{{css}}`` and ``{{js}}`` by NAME's files.
+
+    The parts are put in as they are: escape with ``text``, ``script_json`` or ``table`` first.
+    """
+    parts["css"] = _template("base.css") + _template(f"{name}.css")
+    parts["js"] = _template("base.js") + _template(f"{name}.js")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _template(f"{name}.html"))
+
+
+def text(value) -> str:
+    """Any value as HTML text or attribute."""
+    return html.escape(str(value))
+
+
+def url(path: str | Path) -> str:
+    """A relative file path as a link, whatever its characters."""
+    return quote(Path(path).as_posix())
+
+
+def script_json(value) -> str:
+    """JSON that may stand inside a <script>: nothing in it can end the element."""
+    dumped = strict_json.dumps(value, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        dumped = dumped.replace(character, f"\\u{ord(character):04x}")
+    return dumped
+
+
+def header(values: dict) -> str:
+    """Plain values as one line of terms, each dict among them as a table that folds out."""
+    plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
+    line = "".join(f"<span><b>{text(key)}</b> {text(value)}</span>" for key, value in plain.items())
+    tables = (
+        f"<details><summary>{text(key)}</summary>{table(value)}</details>"
+        for key, value in values.items()
+        if isinstance(value, dict)
+    )
+    return f'<p class="terms">{line}</p>' + "".join(tables)
+
+
+def table(values: dict) -> str:
+    rows = "".join(f"<div><dt>{text(key)}</dt><dd>{text(value)}</dd></div>" for key, value in values.items())
+    return f'<dl class="options">{rows}</dl>'
+
+
+def _template(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")

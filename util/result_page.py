@@ -1,0 +1,85 @@
+"""``results/NAME/PHASE_EPOCH/index.html``: the test images and their translations, to browse and compare."""
+
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from util import html
+from util.files import replacing, write_atomic
+
+SHEET_ROWS = 40  # of the contact sheet: what one screen or one printed page can show
+SHEET_SIZE = 160  # pixels of a picture in it
+
+
+class ResultPage:
+    """Collects rows with ``add``; ``save``, which may be called again, writes the page and a contact sheet.
+
+    The page needs nothing but the images beside it: it opens from the file system.
+    """
+
+    def __init__(self, folder: str | Path, title: str, header: dict):
+        """``header``: plain values make a line; a dict among them (the options) a table that folds out."""
+        self.folder, self.title, self.header = Path(folder), title, header
+        self.rows: list[tuple[str, dict[str, str], dict[str, float]]] = []
+
+    def add(self, name: str, images: dict[str, str], scores: dict[str, float] | None = None) -> None:
+        """One test image: ``{"real_A": "images/real_A/x.png", ...}``, paths relative to the folder."""
+        self.rows.append((name, dict(images), dict(scores or {})))
+
+    def save(self) -> Path:
+        """Write ``index.html`` and ``contact_sheet.png``; returns the page's path."""
+        labels = list(dict.fromkeys(label for _, images, _ in self.rows for label in images))
+        scores = list(dict.fromkeys(score for _, _, values in self.rows for score in values))
+        data = {
+            "labels": labels,
+            "scores": scores,
+            "input": _first(labels, ("real", "input"), 0),
+            "output": _first(labels, ("fake", "output"), 1),
+            "rows": [
+                (
+                    name,
+                    [html.url(images[label]) if label in images else None for label in labels],
+                    [values.get(score) for score in scores],
+                )
+                for name, images, values in self.rows
+            ],
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        rows = self._save_contact_sheet(labels)
+        page = html.render(
+            "result_page",
+            title=html.text(self.title),
+            header=html.header(self.header),
+            data=html.script_json(data),
+            sheet=f'<a href="contact_sheet.png" download>contact sheet ({rows} images)</a>' if rows else "",
+        )
+        write_atomic(self.folder / "index.html", page)
+        return self.folder / "index.html"
+
+    def _save_contact_sheet(self, labels: list[str]) -> int:
+        """Evenly over all rows. Drawn here: a page from the file system may not read its images' pixels."""
+        step = max(1, -(-len(self.rows) // SHEET_ROWS))
+        chosen = self.rows[::step]
+        if not chosen or not labels:
+            return 0
+        beside = max(1, round((len(chosen) / len(labels)) ** 0.5))  # rows next to each other: about a square
+        cell, gap = SHEET_SIZE + 4, 16
+        width = beside * (len(labels) * cell + gap) - gap + 4
+        sheet = Image.new("RGB", (width, -(-len(chosen) // beside) * cell + 4), "white")
+        for i, (_, images, _) in enumerate(chosen):
+            for j, label in enumerate(labels):
+                if label not in images:
+                    continue
+                with Image.open(self.folder / images[label]) as image:
+                    picture = ImageOps.contain(image.convert("RGB"), (SHEET_SIZE, SHEET_SIZE))
+                x = 4 + i % beside * (len(labels) * cell + gap) + j * cell
+                sheet.paste(picture, (x, 4 + i // beside * cell))
+        with replacing(self.folder / "contact_sheet.png") as beside_path:
+            sheet.save(beside_path)
+        return len(chosen)
+
+
+def _first(labels: list[str], starts: tuple[str, ...], otherwise: int) -> str | None:
+    """The first label with one of the beginnings, else the one at that place."""
+    fitting = [label for label in labels if label.lower().startswith(starts)]
+    return (fitting or labels[otherwise:] or labels or [None])[0]

@@ -1,0 +1,163 @@
+// PAGE = {labels, scores: [names], rows: [[name, [link or null per label], [score per name]]], input, output}
+const CHUNK = 60;
+const shown = new Set(PAGE.labels);
+let rows = PAGE.rows, drawn = 0, current = -1;
+
+const scoreLine = (scores) => PAGE.scores.map((score, i) => `${score} ${number(scores[i])}`).join(" · ");
+
+// The grid: only what the reader has scrolled to is in the document.
+function card(row, index) {
+  const [name, links, scores] = row;
+  const figures = PAGE.labels.map((label, i) => shown.has(label) && links[i]
+    ? make("figure", {}, make("img", {src: links[i], alt: label, loading: "lazy", decoding: "async"}), make("figcaption", {title: label}, label))
+    : null);
+  const box = make("div", {class: "card", tabindex: 0, onclick: () => view(index), onfocus: () => { current = index; }},
+    make("div", {class: "name"}, make("span", {title: name}, name), make("span", {}, scoreLine(scores))),
+    make("div", {class: "row"}, ...figures));
+  const columns = Math.max(1, figures.filter(Boolean).length);
+  $(".name", box).style.maxWidth = `calc(${columns} * var(--size) + ${6 * (columns - 1)}px)`;
+  return box;
+}
+function drawTo(count) {
+  const part = document.createDocumentFragment();
+  for (; drawn < Math.min(count, rows.length); drawn++) part.append(card(rows[drawn], drawn));
+  $("#grid").append(part);
+}
+function redraw() {
+  const words = $("#filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+  rows = PAGE.rows.filter(([name]) => words.every((word) => name.toLowerCase().includes(word)));
+  const by = $("#sort").value, sign = $("#order").textContent === "↑" ? 1 : -1;
+  if (by === "name") rows.sort((a, b) => sign * a[0].localeCompare(b[0], undefined, {numeric: true}));
+  else if (by !== "") rows.sort((a, b) => (a[2][by] === null) - (b[2][by] === null) || sign * (a[2][by] - b[2][by])); // those without last
+  else if (sign < 0) rows.reverse();
+  $("#count").textContent = rows.length === PAGE.rows.length ? `${rows.length} images` : `${rows.length} of ${PAGE.rows.length} images`;
+  $("#grid").replaceChildren();
+  drawn = 0; current = -1;
+  fill();
+}
+function fill() {
+  while (drawn < rows.length && document.documentElement.scrollHeight < scrollY + 2.5 * innerHeight) drawTo(drawn + CHUNK);
+}
+addEventListener("scroll", fill, {passive: true});
+addEventListener("resize", fill);
+
+$("#sort").append(make("option", {value: ""}, "as tested"), make("option", {value: "name"}, "name"),
+  ...PAGE.scores.map((score, i) => make("option", {value: i}, score)));
+$("#sort").onchange = redraw;
+$("#order").onclick = () => { $("#order").textContent = $("#order").textContent === "↑" ? "↓" : "↑"; redraw(); };
+$("#filter").oninput = redraw;
+$("#labels").append(...PAGE.labels.map((label) => make("button", {"aria-pressed": true, title: `show or hide ${label}`, onclick: (event) => {
+  shown.has(label) ? shown.delete(label) : shown.add(label);
+  event.target.setAttribute("aria-pressed", shown.has(label));
+  redraw();
+}}, label)));
+const setSize = (size) => { $("#grid").style.setProperty("--size", `${size}px`); };
+$("#size").oninput = () => { setSize($("#size").value); fill(); };
+// Two cards beside each other fill the window.
+$("#size").value = Math.max(96, Math.min(256, ((document.documentElement.clientWidth - 80) / 2 - 12) / PAGE.labels.length - 6));
+setSize($("#size").value);
+
+// The viewer: two images under a slider, or all side by side.
+let zoom = null, split = 50, together = false; // zoom null: fit
+const labelIndex = (select) => PAGE.labels.indexOf(select.value);
+for (const [select, label] of [[$("#left"), PAGE.input], [$("#right"), PAGE.output]]) {
+  select.append(...PAGE.labels.map((name) => make("option", {}, name)));
+  select.value = label;
+  select.onchange = () => { $("#stage").focus(); show(); };
+}
+function view(index) {
+  if (index < 0 || index >= rows.length) return;
+  current = index;
+  if (!$("#viewer").open) $("#viewer").showModal();
+  show();
+}
+function show() {
+  const [name, links, scores] = rows[current];
+  $("#name").textContent = name;
+  $("#where").textContent = `${current + 1} / ${rows.length}`;
+  $("#scores").textContent = scoreLine(scores);
+  $("#choose").hidden = together;
+  $("#mode").textContent = together ? "slider" : "side by side";
+  const picture = (i) => make("img", {src: links[i] || "", alt: PAGE.labels[i], draggable: "false", onload: scale});
+  if (together) {
+    $("#stage").replaceChildren(make("div", {class: "all"}, ...PAGE.labels.map((label, i) => links[i]
+      ? make("figure", {}, picture(i), make("figcaption", {}, label)) : null)));
+  } else {
+    const [left, right] = [labelIndex($("#left")), labelIndex($("#right"))];
+    const pair = make("div", {class: "pair"}, picture(left), picture(right), make("i"),
+      make("em", {}, PAGE.labels[left]), make("em", {}, PAGE.labels[right]));
+    pair.onpointerdown = (event) => { pair.setPointerCapture(event.pointerId); slide(event); };
+    pair.onpointermove = (event) => { if (event.buttons) slide(event); };
+    const slide = (event) => {
+      const box = pair.getBoundingClientRect();
+      setSplit(100 * (event.clientX - box.left) / box.width);
+    };
+    $("#stage").replaceChildren(pair);
+    setSplit(split);
+  }
+  scale();
+  for (const link of (rows[current + 1] || [, []])[1]) if (link) new Image().src = link; // the next one is ready
+}
+function setSplit(percent) {
+  split = Math.max(0, Math.min(100, percent));
+  const pair = $(".pair");
+  if (pair) pair.style.setProperty("--split", `${split}%`);
+}
+function scale() {
+  const images = [...document.querySelectorAll("#stage img")], stage = $("#stage");
+  const first = images.find((image) => image.naturalWidth);
+  if (!first) return;
+  const many = together ? images.length : 1;
+  const room = Math.min((stage.clientWidth - 24 - 10 * (many - 1)) / many / first.naturalWidth, (stage.clientHeight - (together ? 48 : 24)) / first.naturalHeight);
+  const factor = zoom || (room > 1 ? Math.floor(room * 2) / 2 : room);
+  for (const image of images) {
+    const like = together && image.naturalWidth ? image : first; // under the slider both have the left one's size
+    image.style.width = `${like.naturalWidth * factor}px`;
+    image.style.height = `${like.naturalHeight * factor}px`;
+    image.style.imageRendering = factor >= 2 ? "pixelated" : "auto";
+  }
+  $("#zoom").textContent = `${Math.round(100 * factor)}%`;
+  scale.factor = factor;
+}
+const setZoom = (factor) => { zoom = factor && Math.max(0.125, Math.min(32, factor)); scale(); };
+const act = {
+  Escape: () => { const index = current; $("#viewer").close(); focusCard(index); }, // close() itself focuses the first one
+  ArrowLeft: () => view(current - 1), ArrowRight: () => view(current + 1), Home: () => view(0), End: () => view(rows.length - 1),
+  " ": () => setSplit(split > 50 ? 0 : 100), ",": () => setSplit(split - 5), ".": () => setSplit(split + 5),
+  "+": () => setZoom(scale.factor * 2), "=": () => setZoom(scale.factor * 2), "-": () => setZoom(scale.factor / 2),
+  1: () => setZoom(1), 0: () => setZoom(null), s: () => { together = !together; show(); },
+};
+const buttons = {close: "Escape", previous: "ArrowLeft", next: "ArrowRight", larger: "+", smaller: "-", pixel: 1, fit: 0, mode: "s"};
+for (const [id, key] of Object.entries(buttons)) $(`#${id}`).onclick = act[key];
+$("#stage").addEventListener("wheel", (event) => {
+  if (!event.ctrlKey) return;
+  event.preventDefault();
+  setZoom(scale.factor * (event.deltaY < 0 ? 1.25 : 0.8));
+}, {passive: false});
+addEventListener("resize", () => { if ($("#viewer").open) scale(); });
+
+// The keyboard: in the grid the arrows move from card to card, Enter opens.
+function focusCard(index) {
+  if (index < 0 || index >= rows.length) return;
+  drawTo(index + 1);
+  $("#grid").children[index].focus();
+}
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || /INPUT|SELECT/.test(event.target.tagName)) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
+  if ($("#viewer").open) {
+    if (event.key in act) { event.preventDefault(); act[event.key](); }
+    return;
+  }
+  const perRow = () => {
+    const cards = $("#grid").children, top = cards[0] && cards[0].offsetTop;
+    return Math.max(1, [...cards].slice(0, 100).findIndex((each) => each.offsetTop !== top));
+  };
+  const move = {ArrowRight: () => 1, ArrowLeft: () => -1, ArrowDown: perRow, ArrowUp: () => -perRow()};
+  if (event.key === "/") { event.preventDefault(); $("#filter").focus(); }
+  else if (event.key === "Enter" && current >= 0) view(current);
+  else if (event.key in move) { event.preventDefault(); focusCard(current < 0 ? 0 : current + move[event.key]()); }
+});
+redraw();
