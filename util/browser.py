@@ -70,7 +70,7 @@ class Browser:
         raise RuntimeError(f"Chromium opened no DevTools port (exit status {self.process.poll()})")
 
     def call(self, method: str, **parameters) -> dict:
-        """One command of the protocol. Errors and messages of the page that arrive meanwhile go to ``log``."""
+        """One command of the protocol. The page's errors and messages that arrive meanwhile go to ``log``."""
         self.calls += 1
         self.socket.send(json.dumps({"id": self.calls, "method": method, "params": parameters}))
         while True:

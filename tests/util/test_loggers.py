@@ -17,7 +17,8 @@ from util.loggers.jsonl import JsonlLogger, cut, read
 
 def options(folder, **more):
     return SimpleNamespace(
-        **{"checkpoints_dir": str(folder), "name": "run", "display_id": 0, "no_html": True} | more
+        **{"checkpoints_dir": str(folder), "name": "run", "display_id": 0, "no_html": True}
+    defaults |= {"quiet": False, "tensorboard": False} | more
     )
 
 

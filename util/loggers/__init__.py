@@ -1,12 +1,9 @@
 """Everything a run shows and records: ``create_loggers(opt)`` gives one object that tells them all."""
 
-import sys
-
 import torch
-from tqdm import tqdm
 
 from util.images import tensor2im
-from util.loggers.base import GROUPS, Images, Logger, Progress, loss_group
+from util.loggers.base import GROUPS, Images, Logger, Progress, loss_group, warn
 
 __all__ = ["GROUPS", "Images", "Logger", "Loggers", "Progress", "create_loggers", "loss_group"]
 
@@ -69,12 +66,17 @@ def create_loggers(opt, resume: int | None = None) -> Loggers:
     from util.loggers.console import ConsoleLogger
     from util.loggers.jsonl import JsonlLogger
 
-    return Loggers([JsonlLogger(opt, resume), ConsoleLogger(opt)])
+    loggers = [JsonlLogger(opt, resume), ConsoleLogger(opt)]  # the record first: others begin with it
+    if opt.display_id != 0:
+        try:
+            from util.loggers.visdom_logger import VisdomLogger
 
-
-def warn(message: str) -> None:
-    """One line on stderr that doesn't tear the progress bar."""
-    tqdm.write(f"warning: {message}", file=sys.stderr)
+            loggers.append(VisdomLogger(opt, resume))
+        except ImportError as error:
+            warn(
+                f"Visdom isn't installed ({error}): nothing to watch live; --display_id 0 is the way to say so"
+            )
+    return Loggers(loggers)
 
 
 def _as_arrays(images: dict) -> Images:

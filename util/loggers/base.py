@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 Images = dict[str, np.ndarray]  # label -> (H, W, 3) uint8
 
@@ -94,6 +95,11 @@ def loss_group(name: str) -> str:
     if low.startswith(("g_gan", "d_", "r1", "gan")) or low == "d":
         return "adversarial"
     return "other"
+
+
+def warn(message: str) -> None:
+    """One line on stderr that doesn't tear the progress bar."""
+    tqdm.write(f"warning: {message}", file=sys.stderr)
 
 
 def memory_gb() -> float:

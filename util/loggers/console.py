@@ -26,7 +26,7 @@ class ConsoleLogger(Logger):
         folder.mkdir(parents=True, exist_ok=True)
         self.log = open(folder / "loss_log.txt", "a", encoding="utf-8")
         self._to_log(f"================ Training Loss ({time.strftime('%c')}) ================")
-        self.quiet = getattr(opt, "quiet", False)
+        self.quiet = opt.quiet
         self.colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         self.show_bar = not self.quiet and (sys.stderr.isatty() or _in_notebook())
         self.bar = None

@@ -1,0 +1,46 @@
+"""Show the curves, scores and last images of a run on a Visdom server, from what the run recorded.
+
+    python scripts/start_visdom.py                     # in another terminal
+    python scripts/replay_visdom.py --name horse2zebra
+
+For runs that were trained while no server was there, or on another machine.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from util.errors import UserError, run
+from util.loggers.visdom_logger import address, answers, connect, environment, load_record
+from util.loggers.visdom_page import VisdomPage
+
+
+def main() -> None:
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    parser.add_argument("--name", required=True, help="the run: its record is read from checkpoints_dir/name")
+    parser.add_argument("--checkpoints_dir", default="./checkpoints", help="default: ./checkpoints")
+    parser.add_argument("--display_server", default="http://localhost", help="default: http://localhost")
+    parser.add_argument("--display_port", type=int, default=8097, help="default: 8097")
+    parser.add_argument("--display_env", default="main", help="default: an environment of the run's name")
+    opt = parser.parse_args()
+    folder = Path(opt.checkpoints_dir) / opt.name
+    page = VisdomPage(environment(opt))
+    load_record(page, folder)
+    if not page.plots:
+        raise UserError(f"no rows of losses.jsonl in {folder}: --name and --checkpoints_dir must name a run")
+    if not answers(opt):
+        raise UserError(
+            f"no Visdom server at {opt.display_server}:{opt.display_port}; start one with "
+            "`python scripts/start_visdom.py` or name another --display_port"
+        )
+    client = connect(opt)
+    page.draw(client)
+    client.save([page.env])
+    print(f"open {address(opt)}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,34 @@
+"""Several pictures as one, each under its label."""
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from util.loggers.base import Images
+
+GAP, CAPTION = 6, 20  # pixels
+
+
+def grid(images: Images, columns: int, size: int = 0) -> np.ndarray:
+    """label -> (H, W, 3) uint8, in rows of ``columns`` -> (H', W', 3) uint8.
+
+    Pixels are kept; pictures smaller than half of ``size`` are enlarged by a whole factor towards it.
+    """
+    pictures = {label: _enlarge(image, size) for label, image in images.items()}
+    rows = [list(pictures.items())[i : i + columns] for i in range(0, len(pictures), columns)]
+    width = max(picture.shape[1] for picture in pictures.values()) + GAP
+    heights = [max(picture.shape[0] for _, picture in row) + CAPTION + GAP for row in rows]
+    sheet = Image.new("RGB", (width * max(map(len, rows)) + GAP, sum(heights)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    y = 0
+    for row, height in zip(rows, heights, strict=True):
+        for i, (label, picture) in enumerate(row):
+            x = GAP + i * width
+            draw.text((x, y + 1), label, fill="black", font=font)
+            sheet.paste(Image.fromarray(picture), (x, y + CAPTION))
+        y += height
+    return np.asarray(sheet)
+
+
+def _enlarge(image: np.ndarray, size: int) -> np.ndarray:
+    factor = max(1, size // max(image.shape[:2]))
+    return image.repeat(factor, 0).repeat(factor, 1)

@@ -1,0 +1,205 @@
+"""Live curves and pictures on a Visdom server. It may be absent, die and come back: training never waits."""
+
+import functools
+import logging
+import queue
+import socket
+import threading
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+from PIL import Image
+
+from util.images import save_image
+from util.loggers import jsonl
+from util.loggers.base import Images, Logger, Progress, warn
+from util.loggers.visdom_page import VisdomPage
+
+RETRY_SECONDS = 5.0  # between looks for an absent server
+TIMEOUT_SECONDS = 10.0  # of one request
+PICTURE = "last_images.png"
+
+
+class VisdomLogger(Logger):
+    """Hands what it is given to a thread of its own, which holds the page and the connection.
+
+    Whenever the server is new (first connection, resumed run, restarted server) the whole page is drawn,
+    from the record's beginning; in between points are appended. Nothing is lost and nothing drawn twice.
+    """
+
+    def __init__(self, opt, resume: int | None = None):
+        """``resume``: None for a new run; else what the record holds, cut already, is shown too."""
+        import visdom  # noqa: F401  missing: an error here, not in the thread
+
+        self.opt, self.folder = opt, Path(opt.checkpoints_dir) / opt.name
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.page = VisdomPage(
+            environment(opt),
+            prefix=f"{opt.display_id} " if opt.display_id else "",
+            columns=opt.display_ncols if opt.display_ncols > 0 else 4,
+            size=opt.display_winsize,
+        )
+        if resume is not None:
+            load_record(self.page, self.folder)
+        self.client, self.warned, self.error = None, False, None
+        self.clear = resume is None and self.page.env == opt.name and not self.page.prefix
+        self.events: queue.SimpleQueue = queue.SimpleQueue()
+        self.images: tuple[str, Images] | None = None  # the newest alone: a backlog of pictures helps nobody
+        if not answers(opt):
+            self._warn("there is no Visdom server")
+        self.thread = threading.Thread(target=self._run, name="visdom", daemon=True)
+        self.thread.start()
+
+    def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:
+        self._tell(self.page.add_losses, progress.as_dict() | {"losses": losses})
+
+    def log_scores(self, progress: Progress, scores: dict) -> None:
+        self._tell(self.page.add_scores, progress.as_dict() | {"scores": scores})
+
+    def log_images(self, progress: Progress, images: Images) -> None:
+        if progress.passed(self.opt.display_freq):
+            self.images = f"epoch {progress.epoch}, image {progress.total_images}", images
+            self._tell(self._take_images)
+
+    def close(self) -> None:
+        self.events.put(None)
+        self.thread.join(timeout=2 * TIMEOUT_SECONDS)
+
+    def _tell(self, *event) -> None:
+        if self.error is not None:
+            raise self.error  # so that the fan-out drops this logger
+        self.events.put(event)
+
+    # From here on: the thread.
+
+    def _run(self) -> None:
+        try:
+            going_on = True
+            while going_on:
+                self._draw()
+                going_on = self._take_events()
+            self._draw()
+            if self.client is not None:
+                self.client.save([self.page.env])
+        except Exception as error:
+            self.error = error
+
+    def _take_events(self) -> bool:
+        """Wait for one event and take all there are; False once the end is among them."""
+        try:
+            events = [self.events.get(timeout=None if self.client else RETRY_SECONDS)]
+        except queue.Empty:
+            return True
+        while not self.events.empty():
+            events.append(self.events.get())
+        for event in events:
+            if event is not None:
+                act, *arguments = event
+                act(*arguments)
+        return None not in events
+
+    def _take_images(self) -> None:
+        if self.images is not None:
+            (title, images), self.images = self.images, None
+            self.page.set_images(title, images)
+            save_image(self.page.picture[1], self.folder / PICTURE)
+
+    def _draw(self) -> None:
+        if not answers(self.opt):  # much cheaper than a request that fails
+            self._lost()
+            return
+        try:
+            if self.client is None:
+                self.client = connect(self.opt)
+                self.page.forget()
+                if self.clear:  # an earlier run of this name
+                    self.client.close()
+                    self.clear = False
+            self.page.draw(self.client)
+        except OSError:  # what the requests raise
+            self._lost()
+
+    def _lost(self) -> None:
+        if self.client is not None:
+            self.client = None
+            self._warn("the Visdom server is gone")
+
+    def _warn(self, what: str) -> None:
+        if not self.warned:
+            self.warned = True
+            opt = self.opt
+            start = "python scripts/start_visdom.py"
+            replay = f"python scripts/replay_visdom.py --name {opt.name}"
+            if opt.display_port != 8097:
+                start += f" --port {opt.display_port}"
+            if opt.checkpoints_dir != "./checkpoints":
+                replay += f" --checkpoints_dir {opt.checkpoints_dir}"
+            warn(
+                f"{what} at {opt.display_server}:{opt.display_port}; training goes on.\n"
+                f"  to see this run from its beginning, at any time: {start}\n"
+                f"  or when it has ended: {replay}"
+            )
+
+
+def environment(opt) -> str:
+    """One environment per run, unless --display_env names another."""
+    return opt.name if opt.display_env == "main" else opt.display_env
+
+
+def address(opt) -> str:
+    """Where to watch the run."""
+    return f"{opt.display_server}:{opt.display_port}/env/{environment(opt).replace('/', '_')}"
+
+
+def load_record(page: VisdomPage, folder: Path) -> None:
+    """Fill a page with what a run has recorded."""
+    for row in jsonl.read(folder / "losses.jsonl"):
+        page.add_losses(row)
+    for row in jsonl.read(folder / "metrics.jsonl"):
+        page.add_scores(row)
+    if (folder / PICTURE).exists():
+        with Image.open(folder / PICTURE) as picture:
+            page.picture = "images", np.asarray(picture.convert("RGB"))
+
+
+def answers(opt) -> bool:
+    """Whether anybody listens at the server's address."""
+    try:
+        socket.create_connection((_host(opt), opt.display_port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def connect(opt):
+    """A client of the run's environment. It gives up on a hanging server; all its troubles are OSErrors."""
+    import requests
+    import visdom
+
+    logging.getLogger("visdom").setLevel(logging.ERROR)  # it warns at every connection
+
+    class Client(visdom.Visdom):
+        @functools.cached_property
+        def session(self):
+            session = requests.Session()
+            session.trust_env = not _is_loopback(_host(opt))  # a proxy can't reach this machine's ports
+            session.post = functools.partial(session.post, timeout=TIMEOUT_SECONDS)
+            return session
+
+    return Client(
+        server=opt.display_server,
+        port=opt.display_port,
+        env=environment(opt),
+        raise_exceptions=True,
+        use_incoming_socket=False,
+    )
+
+
+def _host(opt) -> str:
+    server = opt.display_server
+    return urlparse(server if "//" in server else f"http://{server}").hostname
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "127.0.0.1", "::1")
