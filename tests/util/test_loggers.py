@@ -16,10 +16,8 @@ from util.loggers.jsonl import JsonlLogger, cut, read
 
 
 def options(folder, **more):
-    return SimpleNamespace(
-        **{"checkpoints_dir": str(folder), "name": "run", "display_id": 0, "no_html": True}
-    defaults |= {"quiet": False, "tensorboard": False} | more
-    )
+    defaults = {"checkpoints_dir": str(folder), "name": "run", "display_id": 0, "no_html": True}
+    return SimpleNamespace(**defaults | {"quiet": False, "tensorboard": False} | more)
 
 
 def at(total_images, epoch=1, **more):

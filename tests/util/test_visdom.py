@@ -65,16 +65,9 @@ def port(tmp_path_factory):
 
 
 def options(folder, port, name="run", **more):
-    return SimpleNamespace(
-        **{
-            "checkpoints_dir": str(folder),
-            "name": name,
-            "display_id": None,
-            "display_server": "http://localhost",
-        },
-        **{"display_env": "main", "display_port": port, "display_ncols": 4, "display_winsize": 64},
-        **{"display_freq": 100} | more,
-    )
+    defaults = {"checkpoints_dir": str(folder), "name": name, "display_id": None, "display_env": "main"}
+    defaults |= {"display_server": "http://localhost", "display_port": port, "display_freq": 100}
+    return SimpleNamespace(**defaults | {"display_ncols": 4, "display_winsize": 64} | more)
 
 
 def train(loggers, first, last):
@@ -87,13 +80,10 @@ def train(loggers, first, last):
 def on_server(opt) -> dict:
     """window -> curve -> [(x, y)]"""
     windows = json.loads(connect(opt).get_window_data())
+    plots = {title: each["content"]["data"] for title, each in windows.items() if each["type"] == "plot"}
     return {
-        title: {
-            trace["name"]: list(zip(trace["x"], trace["y"], strict=True))
-            for trace in window["content"]["data"]
-        }
-        for title, window in windows.items()
-        if window["type"] == "plot"
+        title: {trace["name"]: list(zip(trace["x"], trace["y"], strict=True)) for trace in traces}
+        for title, traces in plots.items()
     }
 
 
@@ -102,6 +92,13 @@ def expect_points(opt, count):
     assert plots["losses: contrastive"]["NCE (raw)"] == [(100 * i, 1 / i) for i in range(1, count + 1)]
     assert {len(curve) for window in plots.values() for curve in window.values()} == {count}
     assert set(plots) >= {"losses: adversarial", "losses: negatives", "learning rates", "images per second"}
+
+
+def wait_until_drawn(logger, count):
+    end = time.monotonic() + 30
+    while logger.page.plots.get("peak memory (GB)", Plot("")).sent < count:
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 class FakeServer:
@@ -173,6 +170,14 @@ def test_live_then_resumed_without_gap_or_repeat(tmp_path, port):
     assert json.loads(connect(opt).get_window_data("images"))["title"] == "epoch 1, image 700"
 
 
+def test_no_columns_gives_each_picture_its_window(tmp_path, port):
+    opt = options(tmp_path, port, name="apart", display_ncols=0)
+    with Loggers([VisdomLogger(opt)]) as loggers:
+        train(loggers, 1, 1)
+    window = json.loads(connect(opt).get_window_data("real_A"))
+    assert window["type"] == "image" and window["title"] == "real_A, epoch 1, image 100"
+
+
 def test_a_new_run_clears_what_an_earlier_one_of_its_name_left(tmp_path, port):
     opt = options(tmp_path, port, name="again")
     for scores in ({"FID": 40.0}, {}):
@@ -209,10 +214,7 @@ def test_server_dies_and_comes_back(tmp_path, capsys, monkeypatch):
         logger = VisdomLogger(opt)
         loggers = Loggers([logger])
         train(loggers, 1, 2)
-        end = time.monotonic() + 30
-        while logger.client is None or logger.page.plots["losses: contrastive"].sent < 2:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        wait_until_drawn(logger, 2)
         server.stop()
         train(loggers, 3, 4)
         server = Server(opt.display_port, tmp_path / "other")
@@ -316,8 +318,10 @@ def whole_port(port):
 @pytest.mark.slow
 def test_the_page_draws_the_panes_and_follows_the_run(tmp_path, whole_port, browser):
     opt = options(tmp_path, whole_port, name="watched")
-    loggers = Loggers([VisdomLogger(opt)])
+    logger = VisdomLogger(opt)
+    loggers = Loggers([logger])
     train(loggers, 1, 3)
+    wait_until_drawn(logger, 3)
     browser.open(f"http://localhost:{whole_port}/env/watched")
     curves = "[...document.querySelectorAll('.js-plotly-plot')].map(plot => plot.data[0].x.length)"
     browser.wait(f"(all => all.length === 6 && all.every(count => count === 3))({curves})")

@@ -73,9 +73,7 @@ def create_loggers(opt, resume: int | None = None) -> Loggers:
 
             loggers.append(VisdomLogger(opt, resume))
         except ImportError as error:
-            warn(
-                f"Visdom isn't installed ({error}): nothing to watch live; --display_id 0 is the way to say so"
-            )
+            warn(f"Visdom isn't installed ({error}); --display_id 0 goes without")
     return Loggers(loggers)
 
 

@@ -13,7 +13,7 @@ def grid(images: Images, columns: int, size: int = 0) -> np.ndarray:
 
     Pixels are kept; pictures smaller than half of ``size`` are enlarged by a whole factor towards it.
     """
-    pictures = {label: _enlarge(image, size) for label, image in images.items()}
+    pictures = {label: enlarge(image, size) for label, image in images.items()}
     rows = [list(pictures.items())[i : i + columns] for i in range(0, len(pictures), columns)]
     width = max(picture.shape[1] for picture in pictures.values()) + GAP
     heights = [max(picture.shape[0] for _, picture in row) + CAPTION + GAP for row in rows]
@@ -29,6 +29,7 @@ def grid(images: Images, columns: int, size: int = 0) -> np.ndarray:
     return np.asarray(sheet)
 
 
-def _enlarge(image: np.ndarray, size: int) -> np.ndarray:
+def enlarge(image: np.ndarray, size: int) -> np.ndarray:
+    """Repeat pixels so that the longer side comes as near to ``size`` as it can from below."""
     factor = max(1, size // max(image.shape[:2]))
     return image.repeat(factor, 0).repeat(factor, 1)

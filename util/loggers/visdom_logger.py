@@ -14,6 +14,7 @@ from PIL import Image
 from util.images import save_image
 from util.loggers import jsonl
 from util.loggers.base import Images, Logger, Progress, warn
+from util.loggers.grid import grid
 from util.loggers.visdom_page import VisdomPage
 
 RETRY_SECONDS = 5.0  # between looks for an absent server
@@ -37,7 +38,7 @@ class VisdomLogger(Logger):
         self.page = VisdomPage(
             environment(opt),
             prefix=f"{opt.display_id} " if opt.display_id else "",
-            columns=opt.display_ncols if opt.display_ncols > 0 else 4,
+            columns=opt.display_ncols,
             size=opt.display_winsize,
         )
         if resume is not None:
@@ -103,7 +104,7 @@ class VisdomLogger(Logger):
         if self.images is not None:
             (title, images), self.images = self.images, None
             self.page.set_images(title, images)
-            save_image(self.page.picture[1], self.folder / PICTURE)
+            save_image(grid(images, columns=4), self.folder / PICTURE)
 
     def _draw(self) -> None:
         if not answers(self.opt):  # much cheaper than a request that fails
@@ -160,7 +161,7 @@ def load_record(page: VisdomPage, folder: Path) -> None:
         page.add_scores(row)
     if (folder / PICTURE).exists():
         with Image.open(folder / PICTURE) as picture:
-            page.picture = "images", np.asarray(picture.convert("RGB"))
+            page.pictures = {"images": ("images", np.asarray(picture.convert("RGB")))}
 
 
 def answers(opt) -> bool:

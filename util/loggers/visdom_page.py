@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from util.loggers.base import GROUPS, Images, loss_group
-from util.loggers.grid import grid
+from util.loggers.grid import enlarge, grid
 
 SMOOTHING = 0.9  # weight of the past in the bold curves
 MAX_POINTS = 1000  # of a curve; beyond twice as many every second one is dropped from the page
@@ -89,11 +89,11 @@ class VisdomPage:
     """All windows of a run. ``draw`` brings the server up to date."""
 
     def __init__(self, env: str, prefix: str = "", columns: int = 4, size: int = 256):
-        """``prefix``: of the windows' ids; ``columns``, ``size`` (pixels): of the pictures."""
+        """``prefix``: of window ids; ``columns`` (0: a window each) and ``size`` (pixels): of pictures."""
         self.env, self.prefix, self.columns, self.size = env, prefix, columns, size
         self.plots: dict[str, Plot] = {}
-        self.picture: tuple[str, np.ndarray] | None = None
-        self.picture_sent = False
+        self.pictures: dict[str, tuple[str, np.ndarray]] = {}  # window -> title and pixels
+        self.pictures_sent = False
 
     def add_losses(self, row: dict) -> None:
         """A row of ``losses.jsonl``."""
@@ -114,7 +114,13 @@ class VisdomPage:
                 self._plot(name, markers=True).add(row["total_images"], {name: value})
 
     def set_images(self, title: str, images: Images) -> None:
-        self.picture, self.picture_sent = (title, grid(images, self.columns, self.size)), False
+        if self.columns:
+            self.pictures = {"images": (title, grid(images, self.columns, self.size))}
+        else:
+            self.pictures = {
+                label: (f"{label}, {title}", enlarge(image, self.size)) for label, image in images.items()
+            }
+        self.pictures_sent = False
 
     def _plot(self, title: str, **how) -> Plot:
         return self.plots.setdefault(title, Plot(title, **how))
@@ -123,15 +129,15 @@ class VisdomPage:
         """The server has nothing of this page: the next ``draw`` sends all of it."""
         for plot in self.plots.values():
             plot.sent = 0
-        self.picture_sent = False
+        self.pictures_sent = False
 
     def draw(self, client) -> None:
-        if self.picture and not self.picture_sent:
-            title, picture = self.picture
-            height, width = picture.shape[:2]
-            options = {"title": title, "width": width - 1, "height": height}  # the page adds one pixel
-            client.image(picture.transpose(2, 0, 1), win=f"{self.prefix}images", opts=options)
-            self.picture_sent = True
+        if not self.pictures_sent:
+            for window, (title, picture) in self.pictures.items():
+                height, width = picture.shape[:2]
+                options = {"title": title, "width": width - 1, "height": height}  # the page adds one pixel
+                client.image(picture.transpose(2, 0, 1), win=self.prefix + window, opts=options)
+            self.pictures_sent = True
         if not all(plot.draw(client, self.prefix + title) for title, plot in self.plots.items()):
             self.forget()
             self.draw(client)
