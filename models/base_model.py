@@ -1,0 +1,173 @@
+"""What all models share: input, one step, losses, pictures, checkpoints, learning rates."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.networks import init_net  # noqa: F401  (official model files expect it here)
+from models.schedulers import get_scheduler
+from util import checkpoints
+from util.devices import get_device
+
+
+class BaseModel(ABC):
+    """A model owns its networks and optimizers. A subclass fills these lists in ``__init__``:
+
+    loss_names: NAME for an attribute ``loss_NAME``; model_names: NAME for ``netNAME``, saved as ``EPOCH_net_NAME.pth``;
+    visual_names: attributes that hold images (B, C, H, W) in [-1, 1]; optimizers.
+    """
+
+    # The flags that decide each network's architecture, for the message when a checkpoint does not fit.
+    architecture_flags = (
+        "--netG --ngf --normG --no_antialias --no_antialias_up --netD --ndf --n_layers_D --normD --netF"
+    )
+
+    @staticmethod
+    def modify_commandline_options(parser, is_train: bool):
+        """Add the model's own flags and change defaults."""
+        return parser
+
+    def __init__(self, opt):
+        self.opt = opt
+        self.gpu_ids = opt.gpu_ids
+        self.isTrain = opt.isTrain
+        self.device = get_device(opt.gpu_ids)
+        self.save_dir = Path(opt.checkpoints_dir) / opt.name
+        self.loss_names: list[str] = []
+        self.model_names: list[str] = []
+        self.visual_names: list[str] = []
+        self.optimizers: list[torch.optim.Optimizer] = []
+        self.schedulers: list = []
+        self.image_paths: list[str] = []
+        self.metric = 0.0  # what the plateau schedule watches
+        # All randomness of a step: positions are drawn on the host, noise where it is used.
+        self.rng = np.random.default_rng(opt.seed)
+        self.noise_rng = torch.Generator(self.device).manual_seed(opt.seed)
+
+    @abstractmethod
+    def set_input(self, input: dict) -> None:
+        """Take a batch of the data loader."""
+
+    @abstractmethod
+    def forward(self) -> None:
+        """Translate the batch."""
+
+    @abstractmethod
+    def optimize_parameters(self) -> None:
+        """One training step."""
+
+    def data_dependent_initialize(self, data: dict) -> None:
+        """For models written for the official code, which make networks in their first forward pass."""
+
+    def setup(self, opt) -> None:
+        """Make the schedules; load weights when testing."""
+        if self.isTrain:
+            self.schedulers = [get_scheduler(optimizer, opt) for optimizer in self.optimizers]
+        if not self.isTrain:
+            self.load_networks(opt.epoch)
+        self.print_networks(opt.verbose)
+
+    def parallelize(self) -> None:
+        """For official training loops; one process uses one device."""
+
+    def apply_gradients(self, *optimizers: torch.optim.Optimizer) -> None:
+        """One step of each optimizer with the gradients at hand."""
+        for optimizer in optimizers:
+            optimizer.step()
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks by name, in the order of ``model_names``."""
+        return {name: getattr(self, "net" + name) for name in self.model_names}
+
+    def eval(self) -> None:
+        for net in self.networks().values():
+            net.eval()
+
+    def train(self) -> None:
+        for net in self.networks().values():
+            net.train()
+
+    def test(self) -> None:
+        """Translate without gradients."""
+        with torch.inference_mode():
+            self.forward()
+            self.compute_visuals()
+
+    def compute_visuals(self) -> None:
+        """Make pictures that the step itself does not need."""
+
+    def get_image_paths(self) -> list[str]:
+        return self.image_paths
+
+    def get_current_visuals(self) -> dict[str, Tensor]:
+        return {name: getattr(self, name) for name in self.visual_names if hasattr(self, name)}
+
+    def get_current_losses(self) -> dict[str, float]:
+        """The losses of the last step as numbers. This waits for the device, so it is called only to read them."""
+        values = {
+            name: getattr(self, "loss_" + name) for name in self.loss_names if hasattr(self, "loss_" + name)
+        }
+        tensors = [torch.as_tensor(v, device=self.device).detach().double().mean() for v in values.values()]
+        return dict(zip(values, torch.stack(tensors).tolist(), strict=True)) if tensors else {}
+
+    def update_learning_rate(self) -> None:
+        """Step the schedules; called at the end of every epoch."""
+        for scheduler in self.schedulers:
+            if self.opt.lr_policy == "plateau":
+                scheduler.step(self.metric)
+            else:
+                scheduler.step()
+
+    def learning_rates(self) -> list[float]:
+        return [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
+
+    def set_requires_grad(self, nets, requires_grad: bool = False) -> None:
+        """Freeze or unfreeze networks."""
+        for net in nets if isinstance(nets, list) else [nets]:
+            net.requires_grad_(requires_grad)
+
+    def save_networks(self, epoch: str | int) -> None:
+        """Write ``EPOCH_net_NAME.pth`` for every network."""
+        self.save_dir.mkdir(parents=True, exist_ok=True)
+        for name, net in self.networks().items():
+            state = {key: value.detach().cpu() for key, value in net.state_dict().items()}
+            checkpoints.save(state, self.save_dir / f"{epoch}_net_{name}.pth")
+
+    def load_networks(self, epoch: str | int, folder: Path | None = None) -> None:
+        """Read ``EPOCH_net_NAME.pth`` for every network."""
+        for name, net in self.networks().items():
+            path = (folder or self.save_dir) / f"{epoch}_net_{name}.pth"
+            checkpoints.load_weights(net, path, self.architecture_flags)
+
+    def training_state(self) -> dict:
+        """Everything that the next step depends on."""
+        return {
+            "networks": {name: net.state_dict() for name, net in self.networks().items()},
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            "rng": self.rng.bit_generator.state,
+            "noise_rng": self.noise_rng.get_state(),
+            "metric": self.metric,
+        }
+
+    def load_training_state(self, state: dict) -> None:
+        """Continue from ``training_state()``."""
+        for name, net in self.networks().items():
+            net.load_state_dict(state["networks"][name])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
+        self.rng.bit_generator.state = state["rng"]
+        self.noise_rng.set_state(state["noise_rng"])
+        self.metric = state["metric"]
+
+    def print_networks(self, verbose: bool) -> None:
+        """Parameters of each network, and its layers if ``verbose``."""
+        for name, net in self.networks().items():
+            if verbose:
+                print(net)
+            print(f"[Network {name}] {sum(p.numel() for p in net.parameters()) / 1e6:.3f} M parameters")

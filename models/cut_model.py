@@ -1,0 +1,236 @@
+"""CUT and FastCUT: contrastive learning for unpaired image-to-image translation (Park et al., ECCV 2020).
+
+A patch of the translation (the query) must be closer to the patch of the source at the same position (the key, its
+positive) than to other patches (the negatives). One step: translate -> D -> G, F.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models import networks
+from models.base_model import BaseModel
+from models.losses import GANLoss, patch_nce_loss, patch_similarities
+from util.errors import UserError
+from util.flag_types import layer_list, non_negative, non_negative_int, positive, positive_int, str2bool
+
+# "Fast": no identity branch, a stronger contrastive loss, mirrored inputs, half the epochs.
+FAST = dict(nce_idt=False, lambda_NCE=10.0, flip_equivariance=True, n_epochs=150, n_epochs_decay=50)
+
+
+@dataclass
+class Branch:
+    """One pair of the contrastive loss: the encoder's features of a source image and of its translation."""
+
+    loss_name: str
+    source: list[Tensor]  # (B, C, H, W) a layer
+    translation: list[Tensor]
+
+
+class CUTModel(BaseModel):
+    @staticmethod
+    def modify_commandline_options(parser, is_train: bool):
+        CUTModel.add_contrastive_options(parser)
+        parser.add_argument(
+            "--CUT_mode", default="CUT", choices=["CUT", "cut", "FastCUT", "fastcut"], help="preset"
+        )
+        opt, _ = parser.parse_known_args()
+        parser.set_defaults(nce_idt=True, lambda_NCE=1.0, pool_size=0)
+        if opt.CUT_mode.lower() == "fastcut":
+            parser.set_defaults(**FAST)
+        return parser
+
+    @staticmethod
+    def add_contrastive_options(parser) -> None:
+        """The flags of every contrastive model."""
+        add = parser.add_argument
+        add("--lambda_GAN", type=non_negative, default=1.0, help="weight of the adversarial loss GAN(G(X))")
+        add(
+            "--lambda_NCE", type=non_negative, default=1.0, help="weight of the contrastive loss NCE(G(X), X)"
+        )
+        add(
+            "--nce_idt",
+            type=str2bool,
+            nargs="?",
+            const=True,
+            default=False,
+            help="also NCE(G(Y), Y), the identity loss",
+        )
+        add(
+            "--nce_layers",
+            type=layer_list,
+            default="0,4,8,12,16",
+            help="G's layers whose features are compared",
+        )
+        add("--nce_includes_all_negatives_from_minibatch", type=str2bool, nargs="?", const=True, default=False,
+            help="negatives from all images of the batch, for small crops")  # fmt: skip
+        add(
+            "--netF",
+            default="mlp_sample",
+            choices=["sample", "reshape", "mlp_sample"],
+            help="how features are projected",
+        )
+        add("--netF_nc", type=positive_int, default=256, help="channels of the projection")
+        add("--nce_T", type=positive, default=0.07, help="temperature of the contrastive loss")
+        add("--num_patches", type=non_negative_int, default=256, help="patches a layer; 0: all positions")
+        add("--flip_equivariance", type=str2bool, nargs="?", const=True, default=False,
+            help="mirror G's input in half of the steps and compare mirrored features")  # fmt: skip
+
+    def __init__(self, opt):
+        super().__init__(opt)
+        self.loss_names = ["G_GAN", "D_real", "D_fake", "G", "NCE"]
+        self.visual_names = ["real_A", "fake_B", "real_B"]
+        self.nce_layers = [int(layer) for layer in opt.nce_layers.split(",")]
+        if opt.nce_idt and self.isTrain:
+            self.loss_names.append("NCE_Y")
+            self.visual_names.append("idt_B")
+        if opt.nce_idt and opt.input_nc != opt.output_nc:
+            raise UserError(
+                f"--nce_idt feeds images of --output_nc {opt.output_nc} to G, which takes --input_nc {opt.input_nc}: "
+                "give both the same value, or --nce_idt false"
+            )
+
+        self.model_names = ["G", "F", "D"] if self.isTrain else ["G"]
+        init = dict(init_type=opt.init_type, init_gain=opt.init_gain, no_antialias=opt.no_antialias)
+        init.update(gpu_ids=opt.gpu_ids, opt=opt)
+        self.netG = networks.define_G(
+            opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.normG, not opt.no_dropout,
+            no_antialias_up=opt.no_antialias_up, **init,
+        )  # fmt: skip
+        if not self.isTrain:
+            return
+        channels = self.netG.feature_channels(self.nce_layers)
+        self.netF = networks.define_F(
+            opt.input_nc, opt.netF, opt.normG, not opt.no_dropout, channels=channels, **init
+        )
+        self.netD = networks.define_D(opt.output_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.normD, **init)
+        self.criterionGAN = GANLoss(opt.gan_mode).to(self.device)
+        self.optimizer_G = self.adam(self.netG)
+        self.optimizer_D = self.adam(self.netD)
+        self.optimizers = [self.optimizer_G, self.optimizer_D]
+        if self.netF.use_mlp:
+            self.optimizer_F = self.adam(self.netF)
+            self.optimizers.append(self.optimizer_F)
+
+    def set_input(self, input: dict) -> None:
+        """``direction`` decides which side is the source, ``real_A``. At test the target may be missing."""
+        A, B = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
+        self.real_A = input[A].to(self.device, non_blocking=True)
+        self.image_paths = input[A + "_paths"]
+        if B in input:
+            self.real_B = input[B].to(self.device, non_blocking=True)
+
+    def optimize_parameters(self) -> None:
+        self.forward()
+        self.update_D()
+        self.update_G_and_F()
+        self.branches = []
+
+    def forward(self) -> None:
+        """One pass of G over [x; y] gives the translations and the sources' features, one encoder pass over the
+        translations gives theirs."""
+        if not self.isTrain:
+            self.fake_B = self.netG(self.real_A)
+            return
+        opt = self.opt
+        with_idt, with_nce = opt.nce_idt, opt.lambda_NCE > 0
+        real = torch.cat((self.real_A, self.real_B)) if with_idt else self.real_A
+        mirrored = opt.flip_equivariance and self.draw_flip()
+        fake, source = self.netG(real.flip(3) if mirrored else real, self.nce_layers)
+        images = self.real_A.shape[0]
+        self.fake_B = fake[:images]
+        if with_idt:
+            self.idt_B = fake[images:]
+        self.branches = []
+        if not with_nce:
+            return
+
+        translation = self.netG(fake, self.nce_layers, encode_only=True)
+        if (
+            mirrored
+        ):  # the translations' features go back to the frame of the sources, which need their own pass
+            translation = [f.flip(3) for f in translation]
+            with torch.set_grad_enabled(self.negatives_reach_source()):
+                source = self.netG(real, self.nce_layers, encode_only=True)
+        for i, name in enumerate(("NCE", "NCE_Y")[: 1 + with_idt]):
+            part = slice(i * images, (i + 1) * images)
+            self.branches.append(Branch(name, [f[part] for f in source], [f[part] for f in translation]))
+
+    def update_D(self) -> None:
+        """(GAN(D(x'), fake) + GAN(D(y), real)) / 2."""
+        self.loss_D_fake = self.loss_D_real = torch.zeros((), device=self.device)
+        if self.opt.lambda_GAN == 0:
+            return
+        self.netD.requires_grad_(True)
+        self.optimizer_D.zero_grad()
+        loss_fake = self.criterionGAN(self.netD(self.fake_B.detach()), False).mean()
+        loss_real = self.criterionGAN(self.netD(self.real_B), True).mean()
+        ((loss_fake + loss_real) * 0.5).backward()
+        self.apply_gradients(self.optimizer_D)
+        self.loss_D_fake, self.loss_D_real = loss_fake.detach(), loss_real.detach()
+
+    def update_G_and_F(self) -> None:
+        """lambda_GAN * GAN(D(x'), real) + NCE, with D frozen."""
+        optimizers = [
+            self.optimizer_G,
+            *([self.optimizer_F] if self.branches and hasattr(self, "optimizer_F") else []),
+        ]
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        self.netD.requires_grad_(False)
+        loss_GAN = torch.zeros((), device=self.device)
+        if self.opt.lambda_GAN > 0:
+            loss_GAN = self.criterionGAN(self.netD(self.fake_B), True).mean() * self.opt.lambda_GAN
+        nce = self.contrastive_losses("G")
+        loss_G = loss_GAN + sum(nce) / max(1, len(nce))
+        if loss_G.requires_grad:
+            loss_G.backward()
+            self.apply_gradients(*optimizers)
+        self.loss_G_GAN, self.loss_G = loss_GAN.detach(), loss_G.detach()
+        for name, loss in zip(("NCE", "NCE_Y"), nce or [loss_GAN.new_zeros(())] * 2, strict=False):
+            setattr(self, "loss_" + name, loss.detach())
+
+    def contrastive_losses(self, phase: str) -> list[Tensor]:
+        """lambda_NCE * mean over layers of InfoNCE, for each branch, with fresh positions."""
+        losses = []
+        for index, branch in enumerate(self.branches):
+            patch_ids = [
+                self.draw_patch_ids(phase, index, layer, self.netF.positions(feature))
+                for layer, feature in enumerate(branch.source)
+            ]
+            with torch.set_grad_enabled(phase == "G"):  # in NEGCUT's N phase only N learns
+                query = self.netF.project(branch.translation, patch_ids)
+            with torch.no_grad():
+                key = self.netF.project(branch.source, patch_ids)
+            negatives = self.negatives(phase, index)
+            layers = zip(query, key, negatives, strict=True)
+            losses.append(self.opt.lambda_NCE * sum(self.layer_loss(*layer) for layer in layers) / len(query))
+        return losses
+
+    def layer_loss(self, query: Tensor, key: Tensor, negatives: Tensor | None) -> Tensor:
+        across_images = self.opt.nce_includes_all_negatives_from_minibatch
+        return patch_nce_loss(*patch_similarities(query, key, negatives, across_images), self.opt.nce_T)
+
+    def negatives(self, phase: str, branch: int) -> list[Tensor | None]:
+        """The negatives (B, n, C) of each layer; None stands for the other positions' keys."""
+        return [None] * len(self.nce_layers)
+
+    def negatives_reach_source(self) -> bool:
+        """Whether gradient flows from the negatives into the source's features."""
+        return False
+
+    def draw_patch_ids(self, phase: str, branch: int, layer: int, positions: int) -> Tensor:
+        """``num_patches`` different positions (all where there are no more), the same for every image of the batch."""
+        count = min(self.opt.num_patches or positions, positions)
+        ids = self.rng.choice(positions, count, replace=False, shuffle=False)
+        return torch.from_numpy(ids).to(self.device, non_blocking=True)
+
+    def draw_flip(self) -> bool:
+        return self.rng.random() < 0.5
+
+    def adam(self, net: torch.nn.Module, lr: float | None = None) -> torch.optim.Adam:
+        opt = self.opt
+        return torch.optim.Adam(
+            net.parameters(), lr=opt.lr if lr is None else lr, betas=(opt.beta1, opt.beta2)
+        )

@@ -1,0 +1,136 @@
+"""N: makes negatives for each image out of noise and a summary of the image's features (NEGCUT, section 3).
+
+A negative source has two methods. ``context`` takes what it needs of the source image's features, once a step:
+nothing in it depends on N's weights. ``forward(context, noise)`` makes the negatives, once a phase.
+``noise_nc`` says how wide the noise is, ``needs_average`` whether there has to be an F_.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from models.networks.init import init_net
+from models.networks.patch_projector import PatchProjector, l2_normalize
+from util.errors import UserError
+
+
+class NegativeMLP(nn.Module):
+    """n_j = normalize(MLP_l([m, z_j])): negatives from a summary m of layer l and noise z_j ~ N(0, I_64)."""
+
+    noise_nc = 64
+    needs_average = False
+
+    def __init__(self, channels: list[int], out_channels: list[int], nc: int, num_patches: int):
+        super().__init__()
+        for layer, (width, out) in enumerate(
+            zip(self.summary_channels(out_channels, nc), out_channels, strict=True)
+        ):
+            mlp = nn.Sequential(nn.Linear(width + self.noise_nc, nc), nn.ReLU(), nn.Linear(nc, out))
+            self.add_module(f"mlp_{layer}", mlp)
+
+    def summary_channels(self, out_channels: list[int], nc: int) -> list[int]:
+        return out_channels
+
+    def forward(self, context: list[Tensor], noise: list[Tensor]) -> list[Tensor]:
+        """Summaries (B, width) and noise (B, n, 64) of each layer -> negatives (B, n, out) of unit length."""
+        negatives = []
+        for layer, (m, z) in enumerate(zip(self.summaries(context), noise, strict=True)):
+            m = m.unsqueeze(1).expand(-1, z.shape[1], -1)
+            negatives.append(
+                l2_normalize(self.get_submodule(f"mlp_{layer}")(torch.cat((m, z.to(m.dtype)), dim=2)))
+            )
+        return negatives
+
+    def summaries(self, context: list[Tensor]) -> list[Tensor]:
+        return context
+
+
+class MomentumNegatives(NegativeMLP):
+    """``neg_gen_momentum``: m is the mean projection of the image by F_, the moving average of F."""
+
+    needs_average = True
+
+    def context(
+        self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None
+    ) -> list[Tensor]:
+        return netF_.spatial_mean(features)
+
+
+class ProjectedNegatives(NegativeMLP):
+    """``neg_gen_al``: m is the mean projection by F itself, which learns through it in the G step."""
+
+    def context(
+        self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None
+    ) -> list[Tensor]:
+        return netF.spatial_mean(features)
+
+
+class ConvNegatives(NegativeMLP):
+    """``neg_gen``: m is the spatial mean of two 1x1 convolutions of N's own on the encoder's features."""
+
+    def __init__(self, channels: list[int], out_channels: list[int], nc: int, num_patches: int):
+        super().__init__(channels, out_channels, nc, num_patches)
+        for layer, width in enumerate(channels):
+            self.add_module(
+                f"conv_{layer}", nn.Sequential(nn.Conv2d(width, nc, 1), nn.ReLU(), nn.Conv2d(nc, nc, 1))
+            )
+
+    def summary_channels(self, out_channels: list[int], nc: int) -> list[int]:
+        return [nc] * len(out_channels)
+
+    def context(
+        self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None
+    ) -> list[Tensor]:
+        return features
+
+    def summaries(self, context: list[Tensor]) -> list[Tensor]:
+        return [self.get_submodule(f"conv_{layer}")(f).mean(dim=(2, 3)) for layer, f in enumerate(context)]
+
+
+class LearnedNegatives(nn.Module):
+    """``neg_param``: one learned table of ``num_patches`` negatives a layer, shared by all images."""
+
+    noise_nc = 0
+    needs_average = False
+
+    def __init__(self, channels: list[int], out_channels: list[int], nc: int, num_patches: int):
+        super().__init__()
+        if len(set(out_channels)) > 1:
+            raise UserError(
+                "--netN neg_param needs --netF mlp_sample: its table has the same width at every layer"
+            )
+        self.neg_sample = nn.Parameter(torch.empty(len(channels), 1, num_patches, out_channels[0]))
+        nn.init.xavier_normal_(self.neg_sample)
+
+    def context(
+        self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None
+    ) -> list[Tensor]:
+        return [f.new_empty(f.shape[0], 0) for f in features]  # only the number of images
+
+    def forward(self, context: list[Tensor], noise: list[Tensor]) -> list[Tensor]:
+        tables = l2_normalize(self.neg_sample)
+        return [table.expand(m.shape[0], -1, -1) for table, m in zip(tables, context, strict=True)]
+
+
+SOURCES = {
+    "neg_gen_momentum": MomentumNegatives,
+    "neg_gen": ConvNegatives,
+    "neg_gen_al": ProjectedNegatives,
+    "neg_param": LearnedNegatives,
+}
+
+
+def define_N(
+    netN: str,
+    channels: list[int],
+    out_channels: list[int],
+    nc: int,
+    num_patches: int,
+    init_type: str,
+    init_gain: float,
+    gpu_ids: list[int] = (),
+) -> nn.Module:
+    """The negative source ``netN`` for encoder widths ``channels`` and projections of ``out_channels``."""
+    if netN not in SOURCES:
+        raise UserError(f"--netN {netN}: choose from {', '.join(SOURCES)}")
+    source = SOURCES[netN](channels, out_channels, nc, num_patches)
+    return init_net(source, init_type, init_gain, gpu_ids)

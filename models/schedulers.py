@@ -1,0 +1,34 @@
+"""Learning-rate schedules, stepped once an epoch."""
+
+from torch.optim import Optimizer, lr_scheduler
+
+from util.errors import UserError
+
+
+def get_scheduler(optimizer: Optimizer, opt):
+    """The schedule ``opt.lr_policy`` for ``optimizer``.
+
+    linear: constant for ``n_epochs``, then to zero over ``n_epochs_decay``; step: x 0.1 every ``lr_decay_iters``
+    epochs; plateau: x 0.2 when the metric has stalled for 5 epochs; cosine: to zero over ``n_epochs``.
+    """
+    if opt.lr_policy == "linear":
+        return lr_scheduler.LambdaLR(
+            optimizer, LinearDecay(opt.epoch_count, opt.n_epochs, opt.n_epochs_decay)
+        )
+    if opt.lr_policy == "step":
+        return lr_scheduler.StepLR(optimizer, step_size=opt.lr_decay_iters, gamma=0.1)
+    if opt.lr_policy == "plateau":
+        return lr_scheduler.ReduceLROnPlateau(optimizer, mode="min", factor=0.2, threshold=0.01, patience=5)
+    if opt.lr_policy == "cosine":
+        return lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, opt.n_epochs), eta_min=0)
+    raise UserError(f"--lr_policy {opt.lr_policy}: choose from linear, step, plateau, cosine")
+
+
+class LinearDecay:
+    """Factor of the learning rate in each epoch; a class, so that it can be pickled and saved."""
+
+    def __init__(self, epoch_count: int, n_epochs: int, n_epochs_decay: int):
+        self.epoch_count, self.n_epochs, self.n_epochs_decay = epoch_count, n_epochs, n_epochs_decay
+
+    def __call__(self, epoch: int) -> float:
+        return 1.0 - max(0, epoch + self.epoch_count - self.n_epochs) / (self.n_epochs_decay + 1)

@@ -1,0 +1,144 @@
+"""Every flag. ``parse`` resolves the command line once into a plain namespace that nothing writes to afterwards."""
+
+import argparse
+import json
+import math
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import data
+import models
+from options.base_options import add_base_options
+from options.checks import check
+from options.test_options import add_test_options
+from options.train_options import add_train_options
+from util.devices import parse_gpu_ids
+from util.errors import UserError
+from util.files import write_atomic
+
+# What test.py does not take over from the training run: where and how to run, which images.
+NOT_FROM_TRAINING = {
+    "name",
+    "suffix",
+    "checkpoints_dir",
+    "gpu_ids",
+    "epoch",
+    "phase",
+    "seed",
+    "verbose",
+    "quiet",
+}
+NOT_FROM_TRAINING |= {
+    "batch_size",
+    "num_threads",
+    "serial_batches",
+    "no_flip",
+    "load_size",
+    "max_dataset_size",
+    "cache",
+}
+
+
+class OptionParser(argparse.ArgumentParser):
+    """argparse with named groups for model and dataset files, and errors of one sentence."""
+
+    _group = None
+
+    def __init__(self, argv: list[str], **kwargs):
+        self.argv = argv
+        super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
+
+    @contextmanager
+    def group(self, title: str):
+        """Flags added inside this block are listed under ``title`` in the help."""
+        self._group = self.add_argument_group(title)
+        yield self
+        self._group = None
+
+    def add_argument(self, *args, **kwargs):
+        return (self._group or super()).add_argument(*args, **kwargs)
+
+    def parse_known_args(self, args=None, namespace=None):
+        # Official model files call this without arguments to look at the flags so far.
+        return super().parse_known_args(self.argv if args is None else args, namespace)
+
+    def error(self, message: str):
+        raise UserError(message)
+
+
+def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Namespace:
+    """The resolved options of train.py (``is_train``) or test.py; raises ``UserError`` for what cannot work."""
+    argv = sys.argv[1:] if argv is None else argv
+    # --help has to wait until the model and the dataset have added their flags.
+    parser = OptionParser([a for a in argv if a not in ("-h", "--help")], add_help=False)
+    add_base_options(parser)
+    (add_train_options if is_train else add_test_options)(parser)
+
+    saved = {} if is_train else _saved_options(parser.parse_known_args()[0])
+    parser.set_defaults(**_known(parser, saved))
+    for kind, title, package in (("model", "model", models), ("dataset_mode", "dataset", data)):
+        name = getattr(parser.parse_known_args()[0], kind)
+        with parser.group(f"{title} {name}"):
+            parser = package.get_option_setter(name)(parser, is_train)
+        parser.set_defaults(**_known(parser, saved))
+    parser.add_argument("-h", "--help", action="help", help="show this help and exit")
+    if not is_train and "load_size" not in explicit_flags(parser):
+        parser.set_defaults(load_size=parser.parse_known_args()[0].crop_size)  # test images are not jittered
+
+    opt = parser.parse_args(argv)
+    opt.isTrain = is_train
+    if opt.suffix:
+        opt.name += "_" + opt.suffix.format(**vars(opt))
+    opt.gpu_ids = parse_gpu_ids(opt.gpu_ids, asked_for="gpu_ids" in explicit_flags(parser))
+    check(opt)
+    opt.message = _table(opt, parser)
+    return opt
+
+
+def explicit_flags(parser: OptionParser) -> set[str]:
+    """Names of the options that the user typed."""
+    actions = (parser._option_string_actions.get(a.split("=")[0]) for a in parser.argv)
+    return {action.dest for action in actions if action}
+
+
+def save_options(opt: argparse.Namespace, folder: str | Path) -> None:
+    """``train_opt.txt`` for people and ``train_opt.json`` for programs."""
+    prefix = "train_opt" if opt.isTrain else f"{opt.phase}_opt"
+    values = {k: "inf" if v == math.inf else v for k, v in vars(opt).items() if k != "message"}
+    write_atomic(Path(folder) / f"{prefix}.json", json.dumps(values, indent=1))
+    write_atomic(Path(folder) / f"{prefix}.txt", opt.message + "\n")
+
+
+def _saved_options(opt: argparse.Namespace) -> dict:
+    """What test.py takes from the training run's ``train_opt.json``; nothing where an official checkpoint has none."""
+    folder = Path(opt.checkpoints_dir) / opt.name
+    if not folder.is_dir():
+        raise UserError(
+            f"--name {opt.name}: there is no folder {folder}; train it first or mend --checkpoints_dir"
+        )
+    path = folder / "train_opt.json"
+    if not path.exists():
+        return {}
+    try:
+        values = json.loads(path.read_text())
+    except ValueError:
+        raise UserError(
+            f"{path} is not a readable JSON file; restore it or remove it and give the flags again"
+        ) from None
+    return {k: v for k, v in values.items() if k not in NOT_FROM_TRAINING}
+
+
+def _known(parser: OptionParser, values: dict) -> dict:
+    dests = {action.dest for action in parser._actions}
+    return {k: v for k, v in values.items() if k in dests}
+
+
+def _table(opt: argparse.Namespace, parser: OptionParser) -> str:
+    """All options in alphabetical order; those that differ from the default are marked with it."""
+    lines = ["----------------- Options ---------------"]
+    for key, value in sorted(vars(opt).items()):
+        default = parser.get_default(key)
+        mark = f"\t[default: {default}]" if value != default and key not in ("isTrain", "gpu_ids") else ""
+        lines.append(f"{key:>38}: {value!s:<30}{mark}".rstrip())
+    return "\n".join([*lines, "----------------- End -------------------"])

@@ -1,0 +1,110 @@
+"""The flags that training and testing share. Names and defaults are those of the official CUT code."""
+
+from util.flag_types import count_or_inf, non_negative_int, positive, positive_int, str2bool
+
+NETWORKS_G = ["resnet_9blocks", "resnet_6blocks", "resnet_4blocks", "unet_256", "unet_128"]
+NETWORKS_G += ["stylegan2", "smallstylegan2", "resnet_cat"]
+NETWORKS_D = ["basic", "n_layers", "pixel", "patch", "tilestylegan2", "stylegan2"]
+NORMS = ["instance", "batch", "none"]
+
+
+def add_base_options(parser) -> None:
+    add = parser.add_argument
+    with parser.group("experiment"):
+        add(
+            "--name",
+            default="experiment_name",
+            help="the experiment's name: its files go to checkpoints_dir/NAME",
+        )
+        add("--easy_label", default="", help="a readable title for the pages")
+        add("--checkpoints_dir", default="./checkpoints", help="folder of all experiments")
+        add("--suffix", default="", help="appended to the name: e.g. {model}_{netG}_size{load_size}")
+        add("--epoch", default="latest", help="which checkpoint to load: latest, best or an epoch's number")
+        add(
+            "--seed",
+            type=non_negative_int,
+            default=0,
+            help="fixes weights, data order, augmentation, patches and noise",
+        )
+        add(
+            "--gpu_ids",
+            default="0",
+            help="the GPU to use; -1 for the CPU. Without the flag: a GPU if there is one",
+        )
+        add("--verbose", action="store_true", help="print the networks in full")
+
+    with parser.group("model"):
+        add("--model", default="cut", help="which model: a file models/MODEL_model.py, such as negcut or cut")
+        add("--input_nc", type=positive_int, default=3, help="input channels: 3 for RGB, 1 for grayscale")
+        add("--output_nc", type=positive_int, default=3, help="output channels: 3 for RGB, 1 for grayscale")
+        add("--netG", default="resnet_9blocks", choices=NETWORKS_G, help="generator architecture")
+        add("--ngf", type=positive_int, default=64, help="generator filters in the last convolution")
+        add("--netD", default="basic", choices=NETWORKS_D, help="discriminator; basic is a 70x70 PatchGAN")
+        add("--ndf", type=positive_int, default=64, help="discriminator filters in the first convolution")
+        add(
+            "--n_layers_D",
+            type=positive_int,
+            default=3,
+            help="discriminator layers, used if netD is n_layers",
+        )
+        add("--normG", default="instance", choices=NORMS, help="normalization in G")
+        add("--normD", default="instance", choices=NORMS, help="normalization in D")
+        add(
+            "--init_type",
+            default="xavier",
+            choices=["normal", "xavier", "kaiming", "orthogonal"],
+            help="initial weights",
+        )
+        add(
+            "--init_gain",
+            type=positive,
+            default=0.02,
+            help="scale of the initial weights (normal, xavier, orthogonal)",
+        )
+        add("--no_dropout", type=str2bool, nargs="?", const=True, default=True, help="no dropout in G")
+        add(
+            "--no_antialias",
+            action="store_true",
+            help="strided convolutions instead of anti-aliased downsampling",
+        )
+        add(
+            "--no_antialias_up",
+            action="store_true",
+            help="transposed convolutions instead of anti-aliased upsampling",
+        )
+        add(
+            "--stylegan2_G_num_downsampling",
+            type=positive_int,
+            default=1,
+            help="downsampling steps in a StyleGAN2 G",
+        )
+
+    with parser.group("data"):
+        add(
+            "--dataroot",
+            default="placeholder",
+            help="folder of images with the subfolders trainA, trainB, testA, testB",
+        )
+        add("--dataset_mode", default="unaligned", help="how images are loaded: a file data/MODE_dataset.py")
+        add("--direction", default="AtoB", choices=["AtoB", "BtoA"], help="which way to translate")
+        add("--serial_batches", action="store_true", help="images in order instead of shuffled pairs")
+        add("--num_threads", type=non_negative_int, default=4, help="worker processes that load images")
+        add("--batch_size", type=positive_int, default=1, help="images per step")
+        add("--load_size", type=positive_int, default=286, help="pixels: images are scaled to this size")
+        add("--crop_size", type=positive_int, default=256, help="pixels: then cropped to this size")
+        add("--max_dataset_size", type=count_or_inf, default=float("inf"), help="images to use at most")
+        add(
+            "--preprocess",
+            default="resize_and_crop",
+            help="resize_and_crop | crop | scale_width | scale_width_and_crop | scale_shortside | "
+            "scale_shortside_and_crop | fixsize | zoom_and_patch | trim | none",
+        )
+        add("--no_flip", action="store_true", help="no random mirroring")
+        add("--random_scale_max", type=positive, default=3.0, help="largest zoom of the single-image data")
+        add("--cache", default="auto", choices=["auto", "ram", "none"], help="keep resized images in memory")
+        add(
+            "--display_winsize",
+            type=positive_int,
+            default=256,
+            help="pixels: width of images on pages and in Visdom",
+        )

@@ -1,0 +1,35 @@
+"""Checks between flags: what cannot work is refused before anything is written."""
+
+import argparse
+import os
+from pathlib import Path
+
+from util.errors import UserError
+
+
+def check(opt: argparse.Namespace) -> None:
+    """Raise ``UserError`` for the first combination of flags that cannot work."""
+    if not opt.name or Path(opt.name).is_absolute() or ".." in Path(opt.name).parts:
+        raise UserError(f"--name must be a folder's name below --checkpoints_dir, not {opt.name!r}")
+    if "resize" in opt.preprocess and "crop" in opt.preprocess and opt.crop_size > opt.load_size:
+        raise UserError(
+            f"--crop_size {opt.crop_size} is larger than --load_size {opt.load_size}; "
+            "images are scaled to load_size first, so it must be at least crop_size"
+        )
+    if opt.isTrain and opt.n_epochs + opt.n_epochs_decay < 1:
+        raise UserError("--n_epochs and --n_epochs_decay are both 0: there is nothing to train")
+    if opt.isTrain and not (opt.beta1 < 1 and opt.beta2 < 1):
+        raise UserError("--beta1 and --beta2 must be below 1")
+    if opt.dataroot == "placeholder":
+        raise UserError("--dataroot must name the folder that holds the images (trainA, trainB, ...)")
+    if opt.isTrain:
+        _check_writable(Path(opt.checkpoints_dir), "--checkpoints_dir")
+    else:
+        _check_writable(Path(opt.results_dir), "--results_dir")
+
+
+def _check_writable(folder: Path, flag: str) -> None:
+    """``folder`` may be missing; its nearest existing parent must then be a folder that can be written to."""
+    existing = next(p for p in [folder.absolute(), *folder.absolute().parents] if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"{flag} {folder} cannot be written to; name a folder that can")

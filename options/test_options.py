@@ -1,0 +1,14 @@
+"""The flags of test.py."""
+
+from util.flag_types import count_or_inf, positive
+
+
+def add_test_options(parser) -> None:
+    add = parser.add_argument
+    with parser.group("test"):
+        add("--results_dir", default="./results/", help="folder of all results")
+        add("--phase", default="test", help="train, val or test: the start of the subfolders' names")
+        add("--num_test", type=count_or_inf, default=float("inf"), help="images to translate at most")
+        add("--eval", action="store_true", help="networks in evaluation mode (batch norm and dropout)")
+        add("--aspect_ratio", type=positive, default=1.0, help="width over height of the result images")
+        add("--quiet", action="store_true", help="no progress bar, no option table")

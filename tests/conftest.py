@@ -1,0 +1,30 @@
+"""Fixtures for all tests: the folders that only some machines have, and the repository on the path."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+torch.set_num_threads(2)
+
+
+def _folder(variable: str, what: str) -> Path:
+    if not os.environ.get(variable):
+        pytest.skip(f"{variable} does not name the folder of {what}")
+    return Path(os.environ[variable])
+
+
+@pytest.fixture(scope="session")
+def reference_dir() -> Path:
+    """Numbers recorded from the published implementations."""
+    return _folder("NEGCUT_REFERENCE_DIR", "reference numbers")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Real photographs."""
+    return _folder("NEGCUT_DATA_DIR", "photographs")

@@ -1,0 +1,59 @@
+"""What a flag's value may be: argparse types whose errors say what would be right."""
+
+import argparse
+import math
+
+
+def _number(kind, low, high, unit: str):
+    def parse(text: str):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not math.isfinite(value) or value < low or value > high:
+            raise argparse.ArgumentTypeError(f"must be {unit}, not {text!r}")
+        return value
+
+    return parse
+
+
+positive_int = _number(int, 1, math.inf, "a whole number of at least 1")
+non_negative_int = _number(int, 0, math.inf, "a whole number of at least 0")
+positive = _number(float, 1e-300, math.inf, "a number above 0")
+non_negative = _number(float, 0, math.inf, "a number of at least 0")
+fraction = _number(float, 0, 1, "a number from 0 to 1")
+
+
+def count_or_inf(text: str) -> int | float:
+    """A whole number of at least 1, or ``inf``."""
+    return math.inf if text == "inf" else positive_int(text)
+
+
+def str2bool(text: str) -> bool:
+    """yes/no, true/false, t/f, y/n, 1/0, as the official flags accept them."""
+    if isinstance(text, bool):
+        return text
+    if text.lower() in ("yes", "true", "t", "y", "1"):
+        return True
+    if text.lower() in ("no", "false", "f", "n", "0"):
+        return False
+    raise argparse.ArgumentTypeError(f"must be true or false, not {text!r}")
+
+
+def layer_list(text: str) -> str:
+    """Comma-separated layer indices, kept as text as in the official code: ``0,4,8,12,16``."""
+    try:
+        layers = [int(layer) for layer in text.split(",")]
+    except ValueError:
+        layers = []
+    if not layers or min(layers) < -1 or len(set(layers)) != len(layers):
+        raise argparse.ArgumentTypeError(
+            f"must be different layer indices separated by commas, like 0,4,8,12,16, not {text!r}"
+        )
+    return text
+
+
+def seconds(text: str) -> float:
+    """A time span: ``90``, ``90s``, ``10m`` or ``1.5h`` -> seconds."""
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
+    return positive(text[:-1]) * unit if unit else positive(text)
