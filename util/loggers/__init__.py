@@ -30,9 +30,7 @@ class Loggers(Logger):
 
     def log_samples(self, progress: Progress, samples: dict[str, dict]) -> None:
         if self.loggers:
-            self._tell(
-                "log_samples", progress, {name: _as_arrays(images) for name, images in samples.items()}
-            )
+            self._tell("log_samples", progress, {name: _as_arrays(images) for name, images in samples.items()})
 
     def log_scores(self, progress: Progress, scores: dict) -> None:
         self._tell("log_scores", progress, scores)
@@ -74,6 +72,10 @@ def create_loggers(opt, resume: int | None = None) -> Loggers:
             loggers.append(VisdomLogger(opt, resume))
         except ImportError as error:
             warn(f"Visdom isn't installed ({error}); --display_id 0 goes without")
+    if not opt.no_html:
+        from util.loggers.training_page import TrainingPage
+
+        loggers.append(TrainingPage(opt, resume))
     return Loggers(loggers)
 
 

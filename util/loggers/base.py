@@ -36,9 +36,7 @@ class Progress:
         if not (self.epoch_size and self.last_epoch and self.seconds_per_image):
             return None
         epochs = max(self.last_epoch - self.epoch, 0)
-        return (
-            epochs * self.epoch_size + max(self.epoch_size - self.epoch_images, 0)
-        ) * self.seconds_per_image
+        return (epochs * self.epoch_size + max(self.epoch_size - self.epoch_images, 0)) * self.seconds_per_image
 
     def passed(self, every: int) -> bool:
         """Whether this step reached or jumped over a multiple of ``every`` images, for any batch size."""
@@ -95,6 +93,14 @@ def loss_group(name: str) -> str:
     if low.startswith(("g_gan", "d_", "r1", "gan")) or low == "d":
         return "adversarial"
     return "other"
+
+
+HIGHER = ("ssim", "psnr", "acc", "iou", "map", "precision", "recall", "density", "coverage", "inception score")
+
+
+def higher_is_better(score: str) -> bool:
+    """Whether larger is better (accuracies, IoU, SSIM, ...); FID, KID, errors and distances are better when small."""
+    return any(word in score.lower() for word in HIGHER)
 
 
 def warn(message: str) -> None:

@@ -71,9 +71,7 @@ class ConsoleLogger(Logger):
         self._to_log(head + " ".join(text for text, _ in values))
         if self.bar is not None:
             left = {"left": _clock(progress.seconds_left)} if progress.seconds_left else {}
-            self.bar.set_postfix(
-                left | {name: f"{value:.3f}" for name, value in losses.items()}, refresh=False
-            )
+            self.bar.set_postfix(left | {name: f"{value:.3f}" for name, value in losses.items()}, refresh=False)
         if not self.quiet:
             if self.colour:
                 head = f"{DIM}{head}{PLAIN}"

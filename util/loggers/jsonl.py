@@ -32,7 +32,7 @@ class JsonlLogger(Logger):
         self._append("metrics", where | {"scores": scores})
 
     def _append(self, kind: str, row: dict) -> None:
-        self.files[kind].write(strict_json.dumps(row) + "\n")
+        self.files[kind].write(to_line(row))
         self.files[kind].flush()
 
     def close(self) -> None:
@@ -40,14 +40,18 @@ class JsonlLogger(Logger):
             file.close()
 
 
+def to_line(row: dict) -> str:
+    return strict_json.dumps(row) + "\n"
+
+
 def read(path: str | Path) -> list[dict]:
     """All whole rows of a record; [] where there is none. A line torn by a kill is left out."""
     rows = []
     try:
-        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return rows
-    for line in lines:
+    for line in text.split("\n"):  # splitlines would also split inside some strings
         try:
             row = json.loads(line)
         except ValueError:
@@ -61,4 +65,4 @@ def cut(path: str | Path, total_images: int) -> None:
     """Drop the rows beyond ``total_images``, which a resumed run writes again. Atomic."""
     if Path(path).exists():
         rows = [row for row in read(path) if row["total_images"] <= total_images]
-        write_atomic(path, "".join(strict_json.dumps(row) + "\n" for row in rows))
+        write_atomic(path, "".join(to_line(row) for row in rows))

@@ -117,9 +117,7 @@ class VisdomPage:
         if self.columns:
             self.pictures = {"images": (title, grid(images, self.columns, self.size))}
         else:
-            self.pictures = {
-                label: (f"{label}, {title}", enlarge(image, self.size)) for label, image in images.items()
-            }
+            self.pictures = {label: (f"{label}, {title}", enlarge(image, self.size)) for label, image in images.items()}
         self.pictures_sent = False
 
     def _plot(self, title: str, **how) -> Plot:

@@ -1,0 +1,151 @@
+"""``checkpoints/NAME/web/index.html``: curves, scores, and pictures over training; opens from the file system."""
+
+import os
+import shlex
+import shutil
+import sys
+import time
+import zlib
+from pathlib import Path
+
+from util import html
+from util.files import write_atomic
+from util.images import save_image
+from util.loggers import jsonl
+from util.loggers.base import Images, Logger, Progress, higher_is_better, loss_group
+
+CHUNK_ROWS = 250  # of a data file: only the last one is written again
+FLUSH_SECONDS = 60  # at most between two looks of the page at new losses
+TITLES = {
+    "adversarial": "adversarial losses",
+    "contrastive": "contrastive losses",
+    "negatives": "negatives",
+    "other": "other losses",
+}
+
+
+class TrainingPage(Logger):
+    """The page itself is written once. What it shows lies in ``data/NNNNN.js``, small files written atomically, so
+    that the cost grows linearly and a killed run leaves a page that works. ``images.jsonl`` records the pictures.
+    """
+
+    def __init__(self, opt, resume: int | None = None):
+        self.opt, self.folder = opt, Path(opt.checkpoints_dir) / opt.name
+        self.web = self.folder / "web"
+        self.record = self.web / "images.jsonl"
+        if resume is None and self.record.exists():
+            shutil.rmtree(self.folder / "web.previous", ignore_errors=True)
+            os.replace(self.web, self.folder / "web.previous")
+        (self.web / "data").mkdir(parents=True, exist_ok=True)
+        self.chunk, self.rows, self.flushed = 0, [], 0.0
+        self.state = {"groups": {}, "scores": {}, "last_epoch": 0}
+        if resume is not None:
+            jsonl.cut(self.record, resume)
+            self._load()
+        self.pictures = open(self.record, "a", encoding="utf-8")
+        self._write_page()
+        self._flush()
+
+    def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:
+        self.state["last_epoch"] = progress.last_epoch
+        self._add_losses(progress.as_dict() | {"losses": losses})
+        if time.monotonic() > self.flushed + FLUSH_SECONDS:
+            self._flush()
+
+    def log_scores(self, progress: Progress, scores: dict) -> None:
+        self._add_scores(progress.as_dict() | {"scores": scores})
+        self._flush()
+
+    def log_images(self, progress: Progress, images: Images) -> None:
+        if progress.passed(self.opt.update_html_freq):
+            links = self._save(f"images/{_step(progress)}", images)
+            self._add_pictures(progress, {"kind": "images", "images": links})
+
+    def log_samples(self, progress: Progress, samples: dict[str, Images]) -> None:
+        links = {
+            name: self._save(f"samples/{_step(progress)}/{_file_name(name)}", images)
+            for name, images in samples.items()
+        }
+        self._add_pictures(progress, {"kind": "samples", "samples": links})
+
+    def close(self) -> None:
+        self._flush()
+        self.pictures.close()
+
+    def _load(self) -> None:
+        for row in jsonl.read(self.folder / "losses.jsonl"):
+            self._add_losses(row)
+        for row in jsonl.read(self.folder / "metrics.jsonl"):
+            self._add_scores(row)
+        for row in jsonl.read(self.record):
+            self._add(row)
+
+    def _add_losses(self, row: dict) -> None:
+        self.state["groups"] |= {name: loss_group(name) for name in row["losses"]}
+        self._add({"kind": "losses"} | row)
+
+    def _add_scores(self, row: dict) -> None:
+        for name, value in row["scores"].items():
+            if isinstance(value, float):
+                self.state["scores"][name] = "higher" if higher_is_better(name) else "lower"
+        self._add({"kind": "scores"} | row)
+
+    def _add_pictures(self, progress: Progress, row: dict) -> None:
+        row = {"epoch": progress.epoch, "total_images": progress.total_images} | row
+        self.pictures.write(jsonl.to_line(row))
+        self.pictures.flush()
+        self._add(row)
+        self._flush()
+
+    def _save(self, folder: str, images: Images) -> dict[str, str]:
+        (self.web / folder).mkdir(parents=True, exist_ok=True)
+        links = {}
+        for label, image in images.items():
+            path = f"{folder}/{_file_name(label)}.png"
+            save_image(image, self.web / path)
+            links[label] = html.url(path)
+        return links
+
+    def _add(self, row: dict) -> None:
+        self.rows.append(row)
+        if len(self.rows) == CHUNK_ROWS:
+            self._write_chunk()
+            self.chunk, self.rows = self.chunk + 1, []
+
+    def _write_chunk(self) -> None:
+        path = self.web / "data" / f"{self.chunk:05}.js"
+        write_atomic(path, f"add({html.script_json(self.rows)});\n")
+
+    def _flush(self) -> None:
+        """The rows first, then the state that names them: at any moment the page is whole."""
+        if self.rows:
+            self._write_chunk()
+        checkpoints = sorted(self.folder.glob("*.pth"), key=lambda path: path.stat().st_mtime, reverse=True)
+        state = self.state | {
+            "chunks": self.chunk + bool(self.rows),
+            "updated": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "checkpoints": [(path.name, f"../{html.url(path.name)}") for path in checkpoints],
+        }
+        write_atomic(self.web / "data" / "state.js", f"state({html.script_json(state)});\n")
+        self.flushed = time.monotonic()
+
+    def _write_page(self) -> None:
+        opt = self.opt
+        page = html.render(
+            "training_page",
+            title=html.text(opt.name),
+            header=html.header({"model": opt.model, "data": opt.dataroot, "options": vars(opt)}),
+            command=html.text(shlex.join(["python", *sys.argv])),
+            groups=html.script_json(TITLES),
+        )
+        write_atomic(self.web / "index.html", page)
+
+
+def _step(progress: Progress) -> str:
+    return f"epoch{progress.epoch:04}_{progress.total_images:09}"
+
+
+def _file_name(name: str) -> str:
+    """A label or a sample's name as a name that every file system takes."""
+    plain = "".join(c if c.isalnum() or c in "-_.+ " else "_" for c in name).strip(". ")[:80]
+    return plain if plain == name else f"{plain}-{zlib.crc32(name.encode()):08x}"  # names stay different
