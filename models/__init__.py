@@ -1,7 +1,11 @@
 """Models by name: ``--model negcut`` is the class ``NEGCUTModel`` (any case) in ``models/negcut_model.py``."""
 
 import importlib
+import random
 from pathlib import Path
+
+import numpy as np
+import torch
 
 from models.base_model import BaseModel
 from util.errors import UserError
@@ -20,9 +24,7 @@ def find_model_using_name(name: str) -> type[BaseModel]:
     for attribute, cls in vars(module).items():
         if attribute.lower() == wanted and isinstance(cls, type) and issubclass(cls, BaseModel):
             return cls
-    raise UserError(
-        f"models/{name}_model.py must define a subclass of BaseModel called {wanted} (in any case)"
-    )
+    raise UserError(f"models/{name}_model.py must define a subclass of BaseModel called {wanted} (in any case)")
 
 
 def get_option_setter(name: str):
@@ -32,4 +34,7 @@ def get_option_setter(name: str):
 
 def create_model(opt) -> BaseModel:
     """The model that ``opt.model`` names, with every network, optimizer and scheduler it will ever have."""
+    random.seed(opt.seed)
+    np.random.seed(opt.seed)
+    torch.manual_seed(opt.seed)
     return find_model_using_name(opt.model)(opt)

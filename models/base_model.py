@@ -1,5 +1,6 @@
 """What all models share: input, one step, losses, pictures, checkpoints, learning rates."""
 
+import random
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -42,6 +43,7 @@ class BaseModel(ABC):
         self.optimizers: list[torch.optim.Optimizer] = []
         self.schedulers: list = []
         self.image_paths: list[str] = []
+        self.unread: list[tuple] = []  # updates of which nobody has read yet whether they were made
         self.metric = 0.0  # what the plateau schedule watches
         # All randomness of a step: positions are drawn on the host, noise where it is used.
         self.rng = np.random.default_rng(opt.seed)
@@ -73,10 +75,30 @@ class BaseModel(ABC):
     def parallelize(self) -> None:
         """For official training loops; one process uses one device."""
 
-    def apply_gradients(self, *optimizers: torch.optim.Optimizer) -> None:
-        """One step of each optimizer with the gradients at hand."""
+    def apply_gradients(self, phase: str, *optimizers: torch.optim.Optimizer) -> None:
+        """One step of each optimizer, left out where a gradient is not finite. Whether it was is not read here, since
+        that would wait for the device: ``bad_steps`` reads it."""
+        grads = [p.grad for o in optimizers for group in o.param_groups for p in group["params"] if p.grad is not None]
+        if not grads:
+            return
+        norms = torch.stack(torch._foreach_norm(grads, torch.inf))
+        bad = norms.isfinite().logical_not().any().float()
+        self.unread.append((phase, self.image_paths, bad))
         for optimizer in optimizers:
+            optimizer.found_inf = bad
             optimizer.step()
+
+    def bad_steps(self) -> list[tuple[str, list[str]] | None]:
+        """(phase, image paths) of each update since the last call that was left out, None for each that was made."""
+        unread, self.unread = self.unread, []
+        flags = torch.stack([bad for *_, bad in unread]).tolist() if unread else []
+        return [(phase, paths) if bad else None for (phase, paths, _), bad in zip(unread, flags, strict=True)]
+
+    def adam(self, net: nn.Module, lr: float | None = None) -> torch.optim.Adam:
+        """Adam with the options' betas; fused, so that it leaves a step out on the device itself."""
+        opt = self.opt
+        betas = (opt.beta1, opt.beta2)
+        return torch.optim.Adam(net.parameters(), lr=opt.lr if lr is None else lr, betas=betas, fused=True)
 
     def networks(self) -> dict[str, nn.Module]:
         """The networks by name, in the order of ``model_names``."""
@@ -107,9 +129,7 @@ class BaseModel(ABC):
 
     def get_current_losses(self) -> dict[str, float]:
         """The losses of the last step as numbers. This waits for the device, so it is called only to read them."""
-        values = {
-            name: getattr(self, "loss_" + name) for name in self.loss_names if hasattr(self, "loss_" + name)
-        }
+        values = {name: getattr(self, "loss_" + name) for name in self.loss_names if hasattr(self, "loss_" + name)}
         tensors = [torch.as_tensor(v, device=self.device).detach().double().mean() for v in values.values()]
         return dict(zip(values, torch.stack(tensors).tolist(), strict=True)) if tensors else {}
 
@@ -148,8 +168,7 @@ class BaseModel(ABC):
             "networks": {name: net.state_dict() for name, net in self.networks().items()},
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
-            "rng": self.rng.bit_generator.state,
-            "noise_rng": self.noise_rng.get_state(),
+            "rng": rng_state(self),
             "metric": self.metric,
         }
 
@@ -161,8 +180,7 @@ class BaseModel(ABC):
             optimizer.load_state_dict(saved)
         for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
-        self.rng.bit_generator.state = state["rng"]
-        self.noise_rng.set_state(state["noise_rng"])
+        set_rng_state(self, state["rng"])
         self.metric = state["metric"]
 
     def print_networks(self, verbose: bool) -> None:
@@ -171,3 +189,22 @@ class BaseModel(ABC):
             if verbose:
                 print(net)
             print(f"[Network {name}] {sum(p.numel() for p in net.parameters()) / 1e6:.3f} M parameters")
+
+
+def rng_state(model: BaseModel) -> dict:
+    """The model's own generators, and the global ones that dropout, image pools and users' model files draw from."""
+    name, keys, *rest = np.random.get_state()
+    state = {"patches": model.rng.bit_generator.state, "noise": model.noise_rng.get_state()}
+    state |= {"python": random.getstate(), "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest)}
+    return state | {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+
+
+def set_rng_state(model: BaseModel, state: dict) -> None:
+    model.rng.bit_generator.state = state["patches"]
+    model.noise_rng.set_state(state["noise"])
+    random.setstate(state["python"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(state["torch"])
+    if len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])

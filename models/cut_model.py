@@ -32,9 +32,7 @@ class CUTModel(BaseModel):
     @staticmethod
     def modify_commandline_options(parser, is_train: bool):
         CUTModel.add_contrastive_options(parser)
-        parser.add_argument(
-            "--CUT_mode", default="CUT", choices=["CUT", "cut", "FastCUT", "fastcut"], help="preset"
-        )
+        parser.add_argument("--CUT_mode", default="CUT", choices=["CUT", "cut", "FastCUT", "fastcut"], help="preset")
         opt, _ = parser.parse_known_args()
         parser.set_defaults(nce_idt=True, lambda_NCE=1.0, pool_size=0)
         if opt.CUT_mode.lower() == "fastcut":
@@ -46,9 +44,7 @@ class CUTModel(BaseModel):
         """The flags of every contrastive model."""
         add = parser.add_argument
         add("--lambda_GAN", type=non_negative, default=1.0, help="weight of the adversarial loss GAN(G(X))")
-        add(
-            "--lambda_NCE", type=non_negative, default=1.0, help="weight of the contrastive loss NCE(G(X), X)"
-        )
+        add("--lambda_NCE", type=non_negative, default=1.0, help="weight of the contrastive loss NCE(G(X), X)")
         add(
             "--nce_idt",
             type=str2bool,
@@ -57,12 +53,7 @@ class CUTModel(BaseModel):
             default=False,
             help="also NCE(G(Y), Y), the identity loss",
         )
-        add(
-            "--nce_layers",
-            type=layer_list,
-            default="0,4,8,12,16",
-            help="G's layers whose features are compared",
-        )
+        add("--nce_layers", type=layer_list, default="0,4,8,12,16", help="G's layers whose features are compared")
         add("--nce_includes_all_negatives_from_minibatch", type=str2bool, nargs="?", const=True, default=False,
             help="negatives from all images of the batch, for small crops")  # fmt: skip
         add(
@@ -101,9 +92,7 @@ class CUTModel(BaseModel):
         if not self.isTrain:
             return
         channels = self.netG.feature_channels(self.nce_layers)
-        self.netF = networks.define_F(
-            opt.input_nc, opt.netF, opt.normG, not opt.no_dropout, channels=channels, **init
-        )
+        self.netF = networks.define_F(opt.input_nc, opt.netF, opt.normG, not opt.no_dropout, channels=channels, **init)
         self.netD = networks.define_D(opt.output_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.normD, **init)
         self.criterionGAN = GANLoss(opt.gan_mode).to(self.device)
         self.optimizer_G = self.adam(self.netG)
@@ -147,9 +136,7 @@ class CUTModel(BaseModel):
             return
 
         translation = self.netG(fake, self.nce_layers, encode_only=True)
-        if (
-            mirrored
-        ):  # the translations' features go back to the frame of the sources, which need their own pass
+        if mirrored:  # the translations' features go back to the frame of the sources, which need their own pass
             translation = [f.flip(3) for f in translation]
             with torch.set_grad_enabled(self.negatives_reach_source()):
                 source = self.netG(real, self.nce_layers, encode_only=True)
@@ -167,15 +154,12 @@ class CUTModel(BaseModel):
         loss_fake = self.criterionGAN(self.netD(self.fake_B.detach()), False).mean()
         loss_real = self.criterionGAN(self.netD(self.real_B), True).mean()
         ((loss_fake + loss_real) * 0.5).backward()
-        self.apply_gradients(self.optimizer_D)
+        self.apply_gradients("D", self.optimizer_D)
         self.loss_D_fake, self.loss_D_real = loss_fake.detach(), loss_real.detach()
 
     def update_G_and_F(self) -> None:
         """lambda_GAN * GAN(D(x'), real) + NCE, with D frozen."""
-        optimizers = [
-            self.optimizer_G,
-            *([self.optimizer_F] if self.branches and hasattr(self, "optimizer_F") else []),
-        ]
+        optimizers = [self.optimizer_G, *([self.optimizer_F] if self.branches and hasattr(self, "optimizer_F") else [])]
         for optimizer in optimizers:
             optimizer.zero_grad()
         self.netD.requires_grad_(False)
@@ -186,7 +170,7 @@ class CUTModel(BaseModel):
         loss_G = loss_GAN + sum(nce) / max(1, len(nce))
         if loss_G.requires_grad:
             loss_G.backward()
-            self.apply_gradients(*optimizers)
+            self.apply_gradients("G", *optimizers)
         self.loss_G_GAN, self.loss_G = loss_GAN.detach(), loss_G.detach()
         for name, loss in zip(("NCE", "NCE_Y"), nce or [loss_GAN.new_zeros(())] * 2, strict=False):
             setattr(self, "loss_" + name, loss.detach())
@@ -228,9 +212,3 @@ class CUTModel(BaseModel):
 
     def draw_flip(self) -> bool:
         return self.rng.random() < 0.5
-
-    def adam(self, net: torch.nn.Module, lr: float | None = None) -> torch.optim.Adam:
-        opt = self.opt
-        return torch.optim.Adam(
-            net.parameters(), lr=opt.lr if lr is None else lr, betas=(opt.beta1, opt.beta2)
-        )

@@ -67,12 +67,7 @@ def diversity_loss(negatives: Tensor) -> Tensor:
 
 
 def cal_gradient_penalty(
-    netD: nn.Module,
-    real: Tensor,
-    fake: Tensor,
-    type: str = "mixed",
-    constant: float = 1.0,
-    lambda_gp: float = 10.0,
+    netD: nn.Module, real: Tensor, fake: Tensor, type: str = "mixed", constant: float = 1.0, lambda_gp: float = 10.0
 ) -> tuple[Tensor, Tensor | None]:
     """WGAN-GP: lambda * mean (||dD/dx|| - constant)^2 at real, fake or mixed x, and that gradient."""
     if lambda_gp <= 0:

@@ -22,25 +22,10 @@ class NEGCUTModel(CUTModel):
         CUTModel.add_contrastive_options(parser)
         opt, _ = parser.parse_known_args()
         add = parser.add_argument
-        add(
-            "--NEGCUT_mode",
-            default="NEGCUT",
-            choices=["NEGCUT", "negcut", "FastNEGCUT", "fastnegcut"],
-            help="preset",
-        )
-        add(
-            "--netN",
-            default="neg_gen_momentum",
-            choices=list(networks.SOURCES),
-            help="where negatives come from",
-        )
+        add("--NEGCUT_mode", default="NEGCUT", choices=["NEGCUT", "negcut", "FastNEGCUT", "fastnegcut"], help="preset")
+        add("--netN", default="neg_gen_momentum", choices=list(networks.SOURCES), help="where negatives come from")
         add("--lambda_MS_neg", type=non_negative, default=1.0, help="weight of the negatives' diversity")
-        add(
-            "--lr_N",
-            type=positive,
-            default=getattr(opt, "lr", 0.0002),
-            help="learning rate of N; --lr unless given",
-        )
+        add("--lr_N", type=positive, default=getattr(opt, "lr", 0.0002), help="learning rate of N; --lr unless given")
         add("--detach_negatives", action="store_true", help="no gradient into G through N in the G step")
         add(
             "--diversity_both",
@@ -64,16 +49,12 @@ class NEGCUTModel(CUTModel):
         if not self.isTrain:
             return
         if opt.num_patches < 2:
-            raise UserError(
-                f"--num_patches {opt.num_patches}: N makes as many negatives, so it must be at least 2"
-            )
+            raise UserError(f"--num_patches {opt.num_patches}: N makes as many negatives, so it must be at least 2")
         self.loss_names.append("N")
         self.model_names.append("N")
         channels, nc = self.netF.channels, opt.netF_nc
         init = dict(init_type=opt.init_type, init_gain=opt.init_gain, gpu_ids=opt.gpu_ids)
-        self.netN = networks.define_N(
-            opt.netN, channels, self.netF.out_channels(), nc, opt.num_patches, **init
-        )
+        self.netN = networks.define_N(opt.netN, channels, self.netF.out_channels(), nc, opt.num_patches, **init)
         self.netF_ = None
         if self.netN.needs_average:
             self.model_names.append("F_")
@@ -112,7 +93,7 @@ class NEGCUTModel(CUTModel):
         diversity = [diversity_loss(n) for negatives in made for n in negatives]
         loss_N = -sum(nce) / len(nce) + self.opt.lambda_MS_neg * sum(diversity) / len(diversity)
         loss_N.backward()
-        self.apply_gradients(self.optimizer_N)
+        self.apply_gradients("N", self.optimizer_N)
         self.netN.requires_grad_(False)
         self.loss_N = loss_N.detach()
 

@@ -12,9 +12,7 @@ def get_scheduler(optimizer: Optimizer, opt):
     epochs; plateau: x 0.2 when the metric has stalled for 5 epochs; cosine: to zero over ``n_epochs``.
     """
     if opt.lr_policy == "linear":
-        return lr_scheduler.LambdaLR(
-            optimizer, LinearDecay(opt.epoch_count, opt.n_epochs, opt.n_epochs_decay)
-        )
+        return lr_scheduler.LambdaLR(optimizer, LinearDecay(opt.epoch_count, opt.n_epochs, opt.n_epochs_decay))
     if opt.lr_policy == "step":
         return lr_scheduler.StepLR(optimizer, step_size=opt.lr_decay_iters, gamma=0.1)
     if opt.lr_policy == "plateau":

@@ -17,27 +17,11 @@ from util.devices import parse_gpu_ids
 from util.errors import UserError
 from util.files import write_atomic
 
-# What test.py does not take over from the training run: where and how to run, which images.
-NOT_FROM_TRAINING = {
-    "name",
-    "suffix",
-    "checkpoints_dir",
-    "gpu_ids",
-    "epoch",
-    "phase",
-    "seed",
-    "verbose",
-    "quiet",
-}
-NOT_FROM_TRAINING |= {
-    "batch_size",
-    "num_threads",
-    "serial_batches",
-    "no_flip",
-    "load_size",
-    "max_dataset_size",
-    "cache",
-}
+# What is not taken over from the saved options of a training run: where and how to run.
+OWN = {"name", "suffix", "checkpoints_dir", "gpu_ids", "epoch", "verbose", "quiet", "continue_train", "epoch_count"}
+# Nor, in test.py, which images.
+OWN_IN_TEST = {"phase", "seed", "batch_size", "num_threads", "serial_batches", "no_flip", "load_size", "cache"}
+OWN_IN_TEST |= {"max_dataset_size"}
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -75,7 +59,8 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
     add_base_options(parser)
     (add_train_options if is_train else add_test_options)(parser)
 
-    saved = {} if is_train else _saved_options(parser.parse_known_args()[0])
+    known = parser.parse_known_args()[0]
+    saved = _saved_options(known) if not is_train or known.continue_train else {}
     parser.set_defaults(**_known(parser, saved))
     for kind, title, package in (("model", "model", models), ("dataset_mode", "dataset", data)):
         name = getattr(parser.parse_known_args()[0], kind)
@@ -111,12 +96,10 @@ def save_options(opt: argparse.Namespace, folder: str | Path) -> None:
 
 
 def _saved_options(opt: argparse.Namespace) -> dict:
-    """What test.py takes from the training run's ``train_opt.json``; nothing where an official checkpoint has none."""
+    """What test.py and --continue_train take from ``train_opt.json``; nothing where an official run has none."""
     folder = Path(opt.checkpoints_dir) / opt.name
     if not folder.is_dir():
-        raise UserError(
-            f"--name {opt.name}: there is no folder {folder}; train it first or mend --checkpoints_dir"
-        )
+        raise UserError(f"--name {opt.name}: there is no folder {folder}; train it first or mend --checkpoints_dir")
     path = folder / "train_opt.json"
     if not path.exists():
         return {}
@@ -126,7 +109,8 @@ def _saved_options(opt: argparse.Namespace) -> dict:
         raise UserError(
             f"{path} is not a readable JSON file; restore it or remove it and give the flags again"
         ) from None
-    return {k: v for k, v in values.items() if k not in NOT_FROM_TRAINING}
+    own = OWN if hasattr(opt, "continue_train") else OWN | OWN_IN_TEST
+    return {k: v for k, v in values.items() if k not in own}
 
 
 def _known(parser: OptionParser, values: dict) -> dict:

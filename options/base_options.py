@@ -11,11 +11,7 @@ NORMS = ["instance", "batch", "none"]
 def add_base_options(parser) -> None:
     add = parser.add_argument
     with parser.group("experiment"):
-        add(
-            "--name",
-            default="experiment_name",
-            help="the experiment's name: its files go to checkpoints_dir/NAME",
-        )
+        add("--name", default="experiment_name", help="the experiment's name: its files go to checkpoints_dir/NAME")
         add("--easy_label", default="", help="a readable title for the pages")
         add("--checkpoints_dir", default="./checkpoints", help="folder of all experiments")
         add("--suffix", default="", help="appended to the name: e.g. {model}_{netG}_size{load_size}")
@@ -26,11 +22,7 @@ def add_base_options(parser) -> None:
             default=0,
             help="fixes weights, data order, augmentation, patches and noise",
         )
-        add(
-            "--gpu_ids",
-            default="0",
-            help="the GPU to use; -1 for the CPU. Without the flag: a GPU if there is one",
-        )
+        add("--gpu_ids", default="0", help="the GPU to use; -1 for the CPU. Without the flag: a GPU if there is one")
         add("--verbose", action="store_true", help="print the networks in full")
 
     with parser.group("model"):
@@ -41,12 +33,7 @@ def add_base_options(parser) -> None:
         add("--ngf", type=positive_int, default=64, help="generator filters in the last convolution")
         add("--netD", default="basic", choices=NETWORKS_D, help="discriminator; basic is a 70x70 PatchGAN")
         add("--ndf", type=positive_int, default=64, help="discriminator filters in the first convolution")
-        add(
-            "--n_layers_D",
-            type=positive_int,
-            default=3,
-            help="discriminator layers, used if netD is n_layers",
-        )
+        add("--n_layers_D", type=positive_int, default=3, help="discriminator layers, used if netD is n_layers")
         add("--normG", default="instance", choices=NORMS, help="normalization in G")
         add("--normD", default="instance", choices=NORMS, help="normalization in D")
         add(
@@ -56,28 +43,12 @@ def add_base_options(parser) -> None:
             help="initial weights",
         )
         add(
-            "--init_gain",
-            type=positive,
-            default=0.02,
-            help="scale of the initial weights (normal, xavier, orthogonal)",
+            "--init_gain", type=positive, default=0.02, help="scale of the initial weights (normal, xavier, orthogonal)"
         )
         add("--no_dropout", type=str2bool, nargs="?", const=True, default=True, help="no dropout in G")
-        add(
-            "--no_antialias",
-            action="store_true",
-            help="strided convolutions instead of anti-aliased downsampling",
-        )
-        add(
-            "--no_antialias_up",
-            action="store_true",
-            help="transposed convolutions instead of anti-aliased upsampling",
-        )
-        add(
-            "--stylegan2_G_num_downsampling",
-            type=positive_int,
-            default=1,
-            help="downsampling steps in a StyleGAN2 G",
-        )
+        add("--no_antialias", action="store_true", help="strided convolutions instead of anti-aliased downsampling")
+        add("--no_antialias_up", action="store_true", help="transposed convolutions instead of anti-aliased upsampling")
+        add("--stylegan2_G_num_downsampling", type=positive_int, default=1, help="downsampling steps in a StyleGAN2 G")
 
     with parser.group("data"):
         add(
@@ -102,9 +73,4 @@ def add_base_options(parser) -> None:
         add("--no_flip", action="store_true", help="no random mirroring")
         add("--random_scale_max", type=positive, default=3.0, help="largest zoom of the single-image data")
         add("--cache", default="auto", choices=["auto", "ram", "none"], help="keep resized images in memory")
-        add(
-            "--display_winsize",
-            type=positive_int,
-            default=256,
-            help="pixels: width of images on pages and in Visdom",
-        )
+        add("--display_winsize", type=positive_int, default=256, help="pixels: width of images on pages and in Visdom")

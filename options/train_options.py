@@ -1,6 +1,6 @@
 """The flags of train.py."""
 
-from util.flag_types import non_negative, non_negative_int, positive, positive_int
+from util.flag_types import non_negative, non_negative_int, positive, positive_int, seconds
 
 GAN_MODES = ["vanilla", "lsgan", "wgangp", "nonsaturating"]
 
@@ -9,12 +9,7 @@ def add_train_options(parser) -> None:
     add = parser.add_argument
     with parser.group("optimization"):
         add("--n_epochs", type=non_negative_int, default=200, help="epochs at the initial learning rate")
-        add(
-            "--n_epochs_decay",
-            type=non_negative_int,
-            default=200,
-            help="further epochs in which it falls to zero",
-        )
+        add("--n_epochs_decay", type=non_negative_int, default=200, help="further epochs in which it falls to zero")
         add("--lr", type=positive, default=0.0002, help="Adam's initial learning rate")
         add("--beta1", type=non_negative, default=0.5, help="Adam's first momentum")
         add("--beta2", type=non_negative, default=0.999, help="Adam's second momentum")
@@ -24,69 +19,27 @@ def add_train_options(parser) -> None:
             choices=["linear", "step", "plateau", "cosine"],
             help="learning-rate schedule",
         )
-        add(
-            "--lr_decay_iters",
-            type=positive_int,
-            default=50,
-            help="epochs between the drops of the step schedule",
-        )
+        add("--lr_decay_iters", type=positive_int, default=50, help="epochs between the drops of the step schedule")
         add("--gan_mode", default="lsgan", choices=GAN_MODES, help="the adversarial objective")
-        add(
-            "--pool_size",
-            type=non_negative_int,
-            default=50,
-            help="translated images that the pool for D remembers",
-        )
+        add("--pool_size", type=non_negative_int, default=50, help="translated images that the pool for D remembers")
 
     with parser.group("checkpoints"):
-        add(
-            "--continue_train",
-            action="store_true",
-            help="go on from the latest checkpoint; needs no other flag",
-        )
-        add(
-            "--epoch_count",
-            type=positive_int,
-            default=1,
-            help="number of the first epoch; found by --continue_train",
-        )
-        add(
-            "--save_latest_freq", type=positive_int, default=5000, help="images between two saves of `latest`"
-        )
-        add(
-            "--save_epoch_freq",
-            type=positive_int,
-            default=5,
-            help="epochs between two saves under the epoch's number",
-        )
-        add(
-            "--save_by_iter",
-            action="store_true",
-            help="name the saves of `latest` by iteration and keep them",
-        )
-        add(
-            "--evaluation_freq",
-            type=positive_int,
-            default=5000,
-            help="accepted for compatibility; see --eval_freq",
-        )
+        add("--continue_train", action="store_true", help="go on from the latest checkpoint; needs no other flag")
+        add("--epoch_count", type=positive_int, default=1, help="number of the first epoch; found by --continue_train")
+        add("--save_latest_freq", type=positive_int, default=5000, help="images between two saves of `latest`")
+        add("--save_epoch_freq", type=positive_int, default=5, help="epochs between two saves under the epoch's number")
+        add("--save_latest_every", type=seconds, default=None, help="time between two saves of `latest`: 10m, 600s, 0.5h")
+        add("--time_budget", type=seconds, default=None, help="save and exit after this time: 90m, 1.5h; exit status 75")
+        add("--max_bad_steps", type=positive_int, default=20, help="stop after as many updates in a row with NaN or Inf")
+        add("--save_by_iter", action="store_true", help="name the saves of `latest` by iteration and keep them")
+        add("--evaluation_freq", type=positive_int, default=5000, help="accepted for compatibility; see --eval_freq")
         add("--pretrained_name", default=None, help="experiment whose weights training starts from")
         add("--phase", default="train", help="train, val or test: the start of the subfolders' names")
 
     with parser.group("monitoring"):
         add("--print_freq", type=positive_int, default=100, help="images between two lines of losses")
-        add(
-            "--display_freq",
-            type=positive_int,
-            default=400,
-            help="images between two sets of pictures in Visdom",
-        )
-        add(
-            "--display_ncols",
-            type=non_negative_int,
-            default=4,
-            help="pictures in a row in Visdom; 0: one window each",
-        )
+        add("--display_freq", type=positive_int, default=400, help="images between two sets of pictures in Visdom")
+        add("--display_ncols", type=non_negative_int, default=4, help="pictures in a row in Visdom; 0: one window each")
         add("--display_id", type=int, default=None, help="0 switches Visdom off")
         add("--display_server", default="http://localhost", help="address of the Visdom server")
         add("--display_env", default="main", help="Visdom environment; main stands for the experiment's name")

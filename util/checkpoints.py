@@ -1,34 +1,45 @@
-"""Reading and writing checkpoint files: whole or not at all, and never running code from them."""
+"""Checkpoint files: whole or not at all, never running code from them, and the state that a run resumes from."""
 
+import io
+import platform
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from util.errors import UserError
-from util.files import replacing
+from util.files import write_atomic
+
+STATE_VERSION = 1
+# Filters are fixed, and old instance norms kept statistics: files may hold these or lack them.
+NO_WEIGHTS = (".filt", ".kernel", ".running_mean", ".running_var", ".num_batches_tracked")
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where training stands: ``epoch`` is under way or next, ``epoch_images`` of it and ``total_images`` are done."""
+
+    epoch: int
+    epoch_images: int = 0
+    total_images: int = 0
 
 
 def save(content, path: str | Path) -> None:
-    """``torch.save`` beside ``path``, flushed and renamed."""
-    with replacing(path) as beside:
-        torch.save(content, beside)
+    """``torch.save`` beside ``path``, flushed and renamed; ``OSError`` where the disk is full."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomic(path, buffer.getvalue())
 
 
 def load(path: str | Path, flag: str = "--epoch"):
     """The tensors and plain values in ``path``, on the CPU; ``flag`` is what the user would change."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(
-            f"{path} does not exist; {flag} must name a checkpoint that was saved{_saved_beside(path)}"
-        )
+        raise UserError(f"{path} does not exist; {flag} must name a checkpoint that was saved{_saved_beside(path)}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # truncated, not a checkpoint, or a pickle with code: all kinds of exceptions
-        reason = (
-            "it holds more than tensors"
-            if "weights_only" in str(error).lower()
-            else "damaged or no checkpoint"
-        )
+        reason = "it holds more than tensors" if "weights_only" in str(error).lower() else "damaged or no checkpoint"
         raise UserError(f"{path} cannot be loaded ({reason}); replace it or choose another {flag}") from error
 
 
@@ -37,12 +48,11 @@ def load_weights(net: torch.nn.Module, path: str | Path, flags: str, flag: str =
     state = load(path, flag)
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise UserError(f"{path} holds no network's weights; choose another {flag}")
-    state = {_plain_key(k): v for k, v in state.items()}
+    state = {key.removeprefix("module."): value for key, value in state.items()}
     wanted = net.state_dict()
-    # Files of other versions may hold, or lack, what is no weight: fixed filters, statistics of instance norm.
     state = {k: v for k, v in state.items() if k in wanted or not k.endswith(NO_WEIGHTS)}
-    state |= {k: v for k, v in wanted.items() if k not in state and k.endswith((".filt", ".kernel"))}
-    wrong = [k for k in wanted if k not in state] + [k for k in state if k not in wanted]
+    state |= {k: v for k, v in wanted.items() if k not in state and k.endswith(NO_WEIGHTS[:2])}
+    wrong = sorted(wanted.keys() ^ state.keys())
     wrong += [k for k in wanted if k in state and state[k].shape != wanted[k].shape]
     if wrong:
         raise UserError(
@@ -52,11 +62,66 @@ def load_weights(net: torch.nn.Module, path: str | Path, flags: str, flag: str =
     net.load_state_dict(state)
 
 
-NO_WEIGHTS = (".filt", ".kernel", ".running_mean", ".running_var", ".num_batches_tracked")
+def save_state(model, position: Position, opt) -> None:
+    """``latest_state.pt``: one file with all that the next step depends on, weights included, so that a kill between
+    two files can't mix two moments."""
+    state = {"version": STATE_VERSION, "position": asdict(position), "model": model.training_state()}
+    state |= {"options": plain_options(opt), "torch": str(torch.__version__), "python": platform.python_version()}
+    save(state, Path(opt.checkpoints_dir) / opt.name / "latest_state.pt")
 
 
-def _plain_key(key: str) -> str:
-    return key.removeprefix("module.")
+def load_state(model, opt) -> Position | None:
+    """Continue from ``latest_state.pt``; None where there is none."""
+    path = Path(opt.checkpoints_dir) / opt.name / "latest_state.pt"
+    if not path.exists():
+        return None
+    state = load(path, "--name")
+    if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
+        raise UserError(
+            f"{path} was written by another version of this program: update it, or move the file away "
+            "to go on from the weights alone"
+        )
+    _report_changes(state["options"], plain_options(opt), path)
+    try:
+        model.load_training_state(state["model"])
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path} does not fit the flags; give those it was trained with ({error})") from error
+    return Position(**state["position"])
+
+
+def plain_options(opt) -> dict:
+    """Options as values that a file can hold."""
+    return {
+        k: v for k, v in vars(opt).items() if isinstance(v, int | float | str | list | type(None)) and k != "message"
+    }
+
+
+# Changing these would continue another model, or other weights than those saved.
+FIXED = ("model", "netG", "netD", "netF", "netF_nc", "netN", "ngf", "ndf", "n_layers_D", "normG", "normD", "input_nc")
+FIXED += ("output_nc", "no_antialias", "no_antialias_up", "no_dropout", "nce_layers", "stylegan2_G_num_downsampling")
+FIXED += ("dataset_mode", "direction")
+# These change from run to run without changing the training.
+FREE = {
+    "continue_train",
+    "gpu_ids",
+    "epoch",
+    "epoch_count",
+    "num_threads",
+    "quiet",
+    "verbose",
+    "name",
+    "checkpoints_dir",
+}
+FREE |= {"isTrain", "rank", "world_size", "time_budget", "cache"}
+
+
+def _report_changes(saved: dict, now: dict, path: Path) -> None:
+    changed = [k for k in saved if k in now and saved[k] != now[k] and k not in FREE]
+    for key in changed:
+        if key in FIXED:
+            raise UserError(f"--{key} {now[key]}: the run in {path.parent} was trained with {saved[key]}; leave it so")
+    if changed:
+        print("continuing with changed flags: " + ", ".join(f"--{k} {saved[k]} -> {now[k]}" for k in changed))
 
 
 def _saved_beside(path: Path) -> str:

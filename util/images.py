@@ -19,7 +19,21 @@ def tensor2im(image: torch.Tensor) -> np.ndarray:
     return image.permute(1, 2, 0).contiguous().numpy()
 
 
-def save_image(array: np.ndarray, path: str | Path) -> None:
-    """Write an (H, W, 3) or (H, W) uint8 array to ``path``, in the format its ending names."""
+def save_image(array: np.ndarray, path: str | Path, aspect_ratio: float = 1.0) -> None:
+    """Write an (H, W, 3) or (H, W) uint8 array to ``path``, in the format its ending names, ``aspect_ratio`` wider."""
+    image = Image.fromarray(array)
+    if aspect_ratio != 1:
+        image = image.resize((max(1, round(image.width * aspect_ratio)), image.height), Image.BICUBIC)
     with replacing(path) as beside:
-        Image.fromarray(array).save(beside)
+        image.save(beside)
+
+
+def result_name(path: str, used: set[str]) -> str:
+    """The file's base name; where another image has it already, the folder's name in front, then a number."""
+    path = Path(path)
+    names = [path.stem, f"{path.parent.name}_{path.stem}"]
+    name = next((n for n in names if n not in used), None) or next(
+        n for i in range(2, len(used) + 3) if (n := f"{names[1]}_{i}") not in used
+    )
+    used.add(name)
+    return name

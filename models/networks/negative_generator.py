@@ -21,9 +21,7 @@ class NegativeMLP(nn.Module):
 
     def __init__(self, channels: list[int], out_channels: list[int], nc: int, num_patches: int):
         super().__init__()
-        for layer, (width, out) in enumerate(
-            zip(self.summary_channels(out_channels, nc), out_channels, strict=True)
-        ):
+        for layer, (width, out) in enumerate(zip(self.summary_channels(out_channels, nc), out_channels, strict=True)):
             mlp = nn.Sequential(nn.Linear(width + self.noise_nc, nc), nn.ReLU(), nn.Linear(nc, out))
             self.add_module(f"mlp_{layer}", mlp)
 
@@ -35,9 +33,7 @@ class NegativeMLP(nn.Module):
         negatives = []
         for layer, (m, z) in enumerate(zip(self.summaries(context), noise, strict=True)):
             m = m.unsqueeze(1).expand(-1, z.shape[1], -1)
-            negatives.append(
-                l2_normalize(self.get_submodule(f"mlp_{layer}")(torch.cat((m, z.to(m.dtype)), dim=2)))
-            )
+            negatives.append(l2_normalize(self.get_submodule(f"mlp_{layer}")(torch.cat((m, z.to(m.dtype)), dim=2))))
         return negatives
 
     def summaries(self, context: list[Tensor]) -> list[Tensor]:
@@ -49,18 +45,14 @@ class MomentumNegatives(NegativeMLP):
 
     needs_average = True
 
-    def context(
-        self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None
-    ) -> list[Tensor]:
+    def context(self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None) -> list[Tensor]:
         return netF_.spatial_mean(features)
 
 
 class ProjectedNegatives(NegativeMLP):
     """``neg_gen_al``: m is the mean projection by F itself, which learns through it in the G step."""
 
-    def context(
-        self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None
-    ) -> list[Tensor]:
+    def context(self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None) -> list[Tensor]:
         return netF.spatial_mean(features)
 
 
@@ -70,16 +62,12 @@ class ConvNegatives(NegativeMLP):
     def __init__(self, channels: list[int], out_channels: list[int], nc: int, num_patches: int):
         super().__init__(channels, out_channels, nc, num_patches)
         for layer, width in enumerate(channels):
-            self.add_module(
-                f"conv_{layer}", nn.Sequential(nn.Conv2d(width, nc, 1), nn.ReLU(), nn.Conv2d(nc, nc, 1))
-            )
+            self.add_module(f"conv_{layer}", nn.Sequential(nn.Conv2d(width, nc, 1), nn.ReLU(), nn.Conv2d(nc, nc, 1)))
 
     def summary_channels(self, out_channels: list[int], nc: int) -> list[int]:
         return [nc] * len(out_channels)
 
-    def context(
-        self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None
-    ) -> list[Tensor]:
+    def context(self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None) -> list[Tensor]:
         return features
 
     def summaries(self, context: list[Tensor]) -> list[Tensor]:
@@ -95,15 +83,11 @@ class LearnedNegatives(nn.Module):
     def __init__(self, channels: list[int], out_channels: list[int], nc: int, num_patches: int):
         super().__init__()
         if len(set(out_channels)) > 1:
-            raise UserError(
-                "--netN neg_param needs --netF mlp_sample: its table has the same width at every layer"
-            )
+            raise UserError("--netN neg_param needs --netF mlp_sample: its table has the same width at every layer")
         self.neg_sample = nn.Parameter(torch.empty(len(channels), 1, num_patches, out_channels[0]))
         nn.init.xavier_normal_(self.neg_sample)
 
-    def context(
-        self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None
-    ) -> list[Tensor]:
+    def context(self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None) -> list[Tensor]:
         return [f.new_empty(f.shape[0], 0) for f in features]  # only the number of images
 
     def forward(self, context: list[Tensor], noise: list[Tensor]) -> list[Tensor]:

@@ -54,10 +54,7 @@ class PatchProjector(nn.Module):
 
     def project(self, features: list[Tensor], patch_ids: list[Tensor]) -> list[Tensor]:
         """Features (B, C, H, W) and positions (P,) of each layer -> (B, P, nc) of each layer."""
-        return [
-            self.embed(l, gather_patches(f, i))
-            for l, (f, i) in enumerate(zip(features, patch_ids, strict=True))
-        ]
+        return [self.embed(l, gather_patches(f, i)) for l, (f, i) in enumerate(zip(features, patch_ids, strict=True))]
 
     def positions(self, feature: Tensor) -> int:
         """How many positions of ``feature`` (B, C, H, W) there are to choose from."""
@@ -75,10 +72,7 @@ class PatchProjector(nn.Module):
         chunks = patches.split(MEAN_CHUNK, dim=1)
         if torch.is_grad_enabled() and patches.requires_grad:
             return (
-                sum(
-                    checkpoint(total, chunk, use_reentrant=False, preserve_rng_state=False)
-                    for chunk in chunks
-                )
+                sum(checkpoint(total, chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks)
                 / patches.shape[1]
             )
         return sum(total(chunk) for chunk in chunks) / patches.shape[1]
@@ -90,9 +84,7 @@ class PatchProjector(nn.Module):
         if patch_ids is None:
             counts = [f.shape[2] * f.shape[3] for f in feats]
             kept = [min(num_patches, n) if num_patches > 0 else n for n in counts]
-            patch_ids = [
-                torch.randperm(n, device=feats[0].device)[:k] for n, k in zip(counts, kept, strict=True)
-            ]
+            patch_ids = [torch.randperm(n, device=feats[0].device)[:k] for n, k in zip(counts, kept, strict=True)]
         return [p.flatten(0, 1) for p in self.project(feats, patch_ids)], patch_ids
 
 
@@ -125,9 +117,7 @@ def define_F(
 ) -> PatchProjector:
     """F by name, with CUT's signature; ``channels`` (the encoder's widths) makes its MLPs at once."""
     if netF == "mlp_sample":
-        return PatchProjector(
-            channels, opt.netF_nc, init_type=init_type, init_gain=init_gain, gpu_ids=gpu_ids
-        )
+        return PatchProjector(channels, opt.netF_nc, init_type=init_type, init_gain=init_gain, gpu_ids=gpu_ids)
     if netF == "sample":
         return PatchProjector(channels, use_mlp=False)
     if netF == "reshape":

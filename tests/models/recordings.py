@@ -86,13 +86,13 @@ def watch_gradients(model) -> dict[str, torch.Tensor]:
     seen: dict[str, torch.Tensor] = {}
     apply = model.apply_gradients
 
-    def apply_and_watch(*optimizers):
+    def apply_and_watch(phase, *optimizers):
         stepped = {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
         for name, net in model.networks().items():
             for key, weight in net.named_parameters():
                 if id(weight) in stepped and weight.grad is not None:
                     seen.setdefault(f"{name}/{key}", weight.grad.detach().clone())
-        apply(*optimizers)
+        apply(phase, *optimizers)
 
     model.apply_gradients = apply_and_watch
     return seen

@@ -80,6 +80,4 @@ def test_outputs_and_features(case):
                     F.relu(feature) if rectified_in_place(net.model, layer) else feature,
                     data[f"{name}/feature/{layer}"],
                 )
-            assert net.feature_channels(layers) == [
-                data[f"{name}/feature/{layer}"].shape[1] for layer in layers
-            ]
+            assert net.feature_channels(layers) == [data[f"{name}/feature/{layer}"].shape[1] for layer in layers]

@@ -36,9 +36,7 @@ def test_recorded_translation_with_recorded_noise():
     ]
     net.set_noise_source(lambda image: noise.pop(0))
     with torch.no_grad():
-        fake = net(
-            torch.cat([torch.from_numpy(data["data/0/A"]), torch.from_numpy(data["data/0/B"])]).double()
-        )
+        fake = net(torch.cat([torch.from_numpy(data["data/0/A"]), torch.from_numpy(data["data/0/B"])]).double())
     recorded = data["visual/fake_B"]
     assert noise == []
     assert np.abs(fake[: len(recorded)].numpy() - recorded).max() <= 1e-7 * np.abs(recorded).max()

@@ -1,0 +1,53 @@
+"""Translate the test images of a trained model and write a page: python test.py --name h2z
+
+Everything else is read from the options saved with the model; flags override. See --help.
+"""
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+import options
+from data import create_dataset
+from models import create_model
+from util.errors import run
+from util.images import result_name, save_image, tensor2im
+from util.result_page import ResultPage
+
+
+def main() -> None:
+    opt = options.parse(is_train=False)
+    dataset = create_dataset(opt)
+    model = create_model(opt)
+    model.setup(opt)
+    if opt.eval:
+        model.eval()
+    if not opt.quiet:
+        print(opt.message)
+
+    folder = Path(opt.results_dir) / opt.name / f"{opt.phase}_{opt.epoch}"
+    title = f"{opt.easy_label or opt.name}: {opt.phase}, epoch {opt.epoch}"
+    page = ResultPage(folder, title, {"model": opt.model, "dataroot": opt.dataroot, "options": vars(opt)})
+    count = int(min(opt.num_test, len(dataset)))
+    names: set[str] = set()
+    with tqdm(total=count, unit=" images", disable=opt.quiet) as bar:
+        for batch in dataset:
+            if bar.n == count:
+                break
+            model.set_input(batch)
+            model.test()
+            visuals = model.get_current_visuals()
+            for i, path in enumerate(model.get_image_paths()[: count - bar.n]):
+                name = result_name(path, names)
+                images = {}
+                for label, pictures in visuals.items():
+                    images[label] = f"images/{label}/{name}.png"
+                    (folder / "images" / label).mkdir(parents=True, exist_ok=True)
+                    save_image(tensor2im(pictures[i]), folder / images[label], opt.aspect_ratio)
+                page.add(name, images)
+                bar.update()
+    print(f"{count} images: open {page.save()}")
+
+
+if __name__ == "__main__":
+    run(main)

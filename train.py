@@ -1,0 +1,64 @@
+"""Train a model: python train.py --dataroot ./datasets/horse2zebra --name h2z --model negcut
+
+Goes on with --continue_train alone; Ctrl-C, SIGTERM, SIGUSR1 and --time_budget save first and exit with status 75.
+See options/ for every flag, or --help.
+"""
+
+import sys
+
+import options
+from data import create_dataset
+from models import create_model
+from util.checkpoints import Position
+from util.errors import run
+from util.interruption import EXIT_CODE, Interruption
+from util.loggers import Progress, create_loggers
+from util.stopwatch import Stopwatch
+from util.training_run import TrainingRun
+
+
+def main() -> None:
+    opt = options.parse()
+    dataset = create_dataset(opt)
+    model = create_model(opt)
+    training = TrainingRun(opt, model, dataset)  # checkpoints, and the position that a resumed run goes on from
+    options.save_options(opt, training.folder)
+    last_epoch = opt.n_epochs + opt.n_epochs_decay
+    epoch, done, total = training.start.epoch, training.start.epoch_images, training.start.total_images
+    stopwatch = Stopwatch()
+
+    with create_loggers(opt, training.resumed_at) as loggers, Interruption(opt.time_budget) as interruption:
+        training.announce(loggers)
+        while epoch <= last_epoch and not interruption.reason:
+            dataset.set_epoch(epoch, skip_images=done)
+            for batch in stopwatch.watch(dataset, count=training.images_in):
+                model.set_input(batch)
+                model.optimize_parameters()
+                images = training.images_in(batch)
+                done, total = done + images, total + images
+
+                progress = Progress(
+                    epoch, done, total, images, len(dataset), last_epoch,
+                    stopwatch.seconds_per_image, stopwatch.data_share, model.learning_rates(),
+                )  # fmt: skip
+                loggers.step(progress)
+                if progress.passed(opt.print_freq):
+                    loggers.log_losses(progress, training.checked_losses())
+                if progress.passed(opt.display_freq) or progress.passed(opt.update_html_freq):
+                    loggers.log_images(progress, training.visuals())
+                if training.save_is_due(progress):
+                    training.save_latest(Position(epoch, done, total))
+                if interruption.reason:
+                    break
+            else:
+                model.update_learning_rate()
+                training.end_epoch(epoch, total, loggers)
+                epoch, done = epoch + 1, 0
+        finished = epoch > last_epoch
+        training.save_latest(Position(epoch, done, total))
+    training.summary(total, stopwatch, interruption.reason)
+    sys.exit(0 if finished else EXIT_CODE)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,158 @@
+"""What surrounds the training loop: where it starts, when and what it saves, numbers going wrong, the summary."""
+
+import time
+from pathlib import Path
+
+import torch
+
+from util import checkpoints
+from util.checkpoints import Position
+from util.errors import UserError
+from util.loggers import Progress
+from util.loggers.base import warn
+from util.loggers.jsonl import read
+
+
+class TrainingRun:
+    """``start`` is where training goes on; ``resumed_at`` the images seen until then, None for a new run."""
+
+    def __init__(self, opt, model, dataset):
+        self.opt, self.model, self.dataset = opt, model, dataset
+        self.folder = Path(opt.checkpoints_dir) / opt.name
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.begun = self.saved_at = time.monotonic()
+        self.save_failed = False
+        self.bad_in_a_row = 0
+        if is_overridden(model, "data_dependent_initialize"):
+            dataset.set_epoch(opt.epoch_count)
+            model.data_dependent_initialize(next(iter(dataset)))
+        model.setup(opt)
+        self.start = self._resume() if opt.continue_train else self._new()
+        self.resumed_at = self.start.total_images if opt.continue_train else None
+        self.first_total = self.start.total_images
+
+    def _new(self) -> Position:
+        if self.opt.pretrained_name:
+            self.model.load_networks(self.opt.epoch, Path(self.opt.checkpoints_dir) / self.opt.pretrained_name)
+        return Position(self.opt.epoch_count)
+
+    def _resume(self) -> Position:
+        if self.opt.epoch == "latest":
+            position = checkpoints.load_state(self.model, self.opt)
+            if position:
+                return position
+        return self._resume_from_weights()
+
+    def _resume_from_weights(self) -> Position:
+        """Checkpoints of the official code hold weights alone."""
+        self.model.load_networks(self.opt.epoch)
+        epoch, how = self._epoch_of_weights()
+        for _ in range(epoch - self.opt.epoch_count):
+            self.model.update_learning_rate()
+        print(
+            f"{self.folder} has weights but no latest_state.pt for --epoch {self.opt.epoch}: optimizers and random "
+            f"numbers start anew at epoch {epoch} ({how})"
+        )
+        return Position(epoch, total_images=(epoch - 1) * len(self.dataset))
+
+    def _epoch_of_weights(self) -> tuple[int, str]:
+        """The epoch to go on with, and how it was found."""
+        if self.opt.epoch_count > 1:
+            return self.opt.epoch_count, "from --epoch_count"
+        if self.opt.epoch.isdigit():
+            return int(self.opt.epoch) + 1, "from --epoch"
+        record = read(self.folder / "losses.jsonl")
+        if record:
+            return record[-1]["epoch"], "from losses.jsonl"
+        log = self.folder / "loss_log.txt"
+        lines = log.read_text().splitlines() if log.exists() else []
+        epochs = [int(line.split(",")[0].split(":")[1]) for line in lines if line.startswith("(epoch:")]
+        if epochs:
+            return epochs[-1], "from loss_log.txt"
+        saved = [p.name.split("_")[0] for p in self.folder.glob("*_net_G*.pth")]
+        numbers = [int(name) for name in saved if name.isdigit()]
+        if numbers:
+            return max(numbers) + 1, "from the newest numbered checkpoint"
+        return 1, "no record of it was found; --epoch_count says otherwise"
+
+    def images_in(self, batch: dict) -> int:
+        """Images of the translated side in a batch."""
+        return len(next(value for value in batch.values() if isinstance(value, torch.Tensor)))
+
+    def visuals(self) -> dict[str, torch.Tensor]:
+        self.model.compute_visuals()
+        return self.model.get_current_visuals()
+
+    def checked_losses(self) -> dict[str, float]:
+        """The current losses; raises ``UserError`` after ``--max_bad_steps`` updates in a row with NaN or Inf."""
+        for bad in self.model.bad_steps():
+            self.bad_in_a_row = self.bad_in_a_row + 1 if bad else 0
+            if bad:
+                phase, paths = bad
+                warn(f"the {phase} step had a NaN or Inf and was left out; images: {', '.join(map(str, paths))}")
+            if self.bad_in_a_row >= self.opt.max_bad_steps:
+                raise UserError(
+                    f"--max_bad_steps {self.opt.max_bad_steps}: as many updates in a row had NaN or Inf; the last good "
+                    f"checkpoint is kept in {self.folder}, a smaller --lr or --precision fp32 may help"
+                )
+        return self.model.get_current_losses()
+
+    def save_is_due(self, progress: Progress) -> bool:
+        every = self.opt.save_latest_every
+        late = every is not None and time.monotonic() - self.saved_at >= every
+        return late or self.save_failed or progress.passed(self.opt.save_latest_freq)
+
+    def save_latest(self, position: Position) -> None:
+        """``latest_state.pt`` and ``latest_net_*.pth`` (``iter_N_net_*.pth`` with --save_by_iter)."""
+        self.checked_losses()
+        self._try_to_save(lambda: checkpoints.save_state(self.model, position, self.opt))
+        name = f"iter_{position.total_images}" if self.opt.save_by_iter else "latest"
+        self._try_to_save(lambda: self.model.save_networks(name))
+        self.saved_at = time.monotonic()
+
+    def end_epoch(self, epoch: int, total: int, loggers) -> None:
+        """Save where ``--save_epoch_freq`` says so."""
+        if epoch % self.opt.save_epoch_freq == 0:
+            self._try_to_save(lambda: self.model.save_networks(epoch))
+            self.save_latest(Position(epoch + 1, 0, total))
+
+    def _try_to_save(self, save) -> None:
+        """A full disk or a folder that cannot be written to must not end the run."""
+        try:
+            save()
+            self.save_failed = False
+        except OSError as error:
+            self.save_failed = True
+            warn(f"SAVING TO {self.folder} FAILED ({error}); training goes on and tries again after the next step")
+
+    def announce(self, loggers) -> None:
+        """What is about to happen, on one screen."""
+        opt, model = self.opt, self.model
+        if opt.quiet:
+            return
+        print(opt.message)
+        sizes = ", ".join(
+            f"{name} {sum(p.numel() for p in net.parameters()) / 1e6:.2f} M" for name, net in model.networks().items()
+        )
+        start = f"goes on at epoch {self.start.epoch}, image {self.start.epoch_images}" if opt.continue_train else "new"
+        print(f"data      {len(self.dataset)} images an epoch from {opt.dataroot}")
+        print(f"networks  {sizes} parameters")
+        print(f"device    {model.device}")
+        print(f"run       {start}, {opt.n_epochs + opt.n_epochs_decay} epochs")
+        print(f"files     {self.folder}")
+
+    def summary(self, total: int, stopwatch, interrupted: str | None) -> None:
+        """How long it took, and the next command."""
+        if self.opt.quiet:
+            return
+        minutes = (time.monotonic() - self.begun) / 60
+        print(f"{total - self.first_total} images in {minutes:.1f} minutes")
+        if interrupted:
+            print(f"interrupted ({interrupted}); go on with: python train.py --name {self.opt.name} --continue_train")
+        else:
+            print(f"next: python test.py --name {self.opt.name}")
+
+
+def is_overridden(model, method: str) -> bool:
+    base = next(cls for cls in type(model).__mro__ if cls.__name__ == "BaseModel")
+    return getattr(type(model), method) is not getattr(base, method)
