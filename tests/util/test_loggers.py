@@ -98,11 +98,7 @@ def test_tensors_become_arrays_once_for_all_loggers():
     array = np.zeros((2, 3, 3), np.uint8)
     loggers.log_images(at(1), {"real_A": torch.ones(2, 1, 4, 6), "fake_B": array})
     images = first.events[0]
-    assert (
-        images["real_A"].shape == (4, 6, 3)
-        and images["real_A"].dtype == np.uint8
-        and images["real_A"].min() == 255
-    )
+    assert images["real_A"].shape == (4, 6, 3) and images["real_A"].dtype == np.uint8 and images["real_A"].min() == 255
     assert images["fake_B"] is array
     assert second.events[0]["real_A"] is images["real_A"]
     loggers.log_samples(at(1), {"horse/1": {"input": torch.zeros(3, 4, 4)}})
@@ -151,9 +147,7 @@ def test_the_record_is_strict_json_and_flushed(tmp_path):
     (row,) = read(tmp_path / "run/losses.jsonl")  # before close
     assert row["losses"] == {"NCE": None, "G_GAN": 0.25} and row["learning_rates"] == {"G": 2e-4}
     (row,) = read(tmp_path / "run/metrics.jsonl")
-    assert (
-        row["scores"] == {"FID": 40.5, "images": 120, "features": "inception"} and row["total_images"] == 100
-    )
+    assert row["scores"] == {"FID": 40.5, "images": 120, "features": "inception"} and row["total_images"] == 100
 
 
 @given(st.integers(1, 12), st.integers(0, 12), st.integers(0, 4))
@@ -192,3 +186,22 @@ def test_a_new_run_keeps_the_old_record_beside(tmp_path):
 def test_cut_leaves_no_file_where_there_was_none(tmp_path):
     cut(tmp_path / "losses.jsonl", 5)
     assert read(tmp_path / "losses.jsonl") == [] and not list(tmp_path.iterdir())
+
+
+def test_the_options_choose_the_loggers(tmp_path):
+    def kinds(**flags):
+        opt = options(tmp_path, model="negcut", dataroot="data", **flags)
+        with create_loggers(opt) as loggers:
+            return [type(logger).__name__ for logger in loggers.loggers]
+
+    assert kinds() == ["JsonlLogger", "ConsoleLogger"]
+    assert kinds(no_html=False)[2:] == ["TrainingPage"]
+    pytest.importorskip("tensorboard")
+    assert kinds(tensorboard=True)[2:] == ["TensorboardLogger"]
+
+
+def test_visdom_missing_is_a_warning(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "visdom", None)
+    with create_loggers(options(tmp_path, display_id=None)) as loggers:
+        assert len(loggers.loggers) == 2
+    assert "--display_id 0" in capsys.readouterr().err

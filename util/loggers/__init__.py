@@ -76,6 +76,10 @@ def create_loggers(opt, resume: int | None = None) -> Loggers:
         from util.loggers.training_page import TrainingPage
 
         loggers.append(TrainingPage(opt, resume))
+    if opt.tensorboard:
+        from util.loggers.tensorboard import TensorboardLogger
+
+        loggers.append(TensorboardLogger(opt, resume))
     return Loggers(loggers)
 
 
