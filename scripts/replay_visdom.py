@@ -13,7 +13,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from util.errors import UserError, run
-from util.loggers.visdom_logger import address, answers, connect, environment, load_record
 from util.loggers.visdom_page import VisdomPage
 
 
@@ -26,6 +25,10 @@ def main() -> None:
     parser.add_argument("--display_port", type=int, default=8097, help="default: 8097")
     parser.add_argument("--display_env", default="main", help="default: an environment of the run's name")
     opt = parser.parse_args()
+    try:
+        from util.loggers.visdom_logger import address, answers, connect, environment, load_record
+    except ImportError as error:
+        raise UserError(f"Visdom isn't installed ({error}): see the README's set-up") from error
     folder = Path(opt.checkpoints_dir) / opt.name
     page = VisdomPage(environment(opt))
     load_record(page, folder)

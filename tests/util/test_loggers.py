@@ -202,6 +202,7 @@ def test_the_options_choose_the_loggers(tmp_path):
 
 def test_visdom_missing_is_a_warning(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "visdom", None)
+    monkeypatch.delitem(sys.modules, "util.loggers.visdom_logger", raising=False)
     with create_loggers(options(tmp_path, display_id=None)) as loggers:
         assert len(loggers.loggers) == 2
     assert "--display_id 0" in capsys.readouterr().err

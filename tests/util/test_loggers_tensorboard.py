@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 
 from util.errors import UserError
-from util.loggers import Progress
-from util.loggers.tensorboard import TensorboardLogger
+from util.loggers import Progress, create_loggers
 
 
 def options(folder):
-    return SimpleNamespace(checkpoints_dir=str(folder), name="run", display_freq=200)
+    return SimpleNamespace(
+        **{"checkpoints_dir": str(folder), "name": "run", "display_freq": 200},
+        **{"tensorboard": True, "display_id": 0, "no_html": True, "quiet": True},
+    )
 
 
 def train(folder, first, last, resume=None):
+    from util.loggers.tensorboard import TensorboardLogger
+
     logger = TensorboardLogger(options(folder), resume)
     for i in range(first, last + 1):
         progress = Progress(1, 100 * i, 100 * i, 100, learning_rates={"G": 2e-4}, seconds_per_image=0.5)
@@ -46,5 +50,7 @@ def test_names_and_steps_without_repeats(tmp_path):
 
 def test_without_the_package_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.delitem(sys.modules, "util.loggers.tensorboard", raising=False)
     with pytest.raises(UserError, match="pip install tensorboard"):
-        TensorboardLogger(options(tmp_path))
+        create_loggers(options(tmp_path))
+    assert not list(tmp_path.iterdir())

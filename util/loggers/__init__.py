@@ -64,23 +64,23 @@ def create_loggers(opt, resume: int | None = None) -> Loggers:
     from util.loggers.console import ConsoleLogger
     from util.loggers.jsonl import JsonlLogger
 
-    loggers = [JsonlLogger(opt, resume), ConsoleLogger(opt)]  # the record first: others begin with it
+    kinds = [JsonlLogger, ConsoleLogger]  # the record first: the pages begin with it
     if opt.display_id != 0:
         try:
             from util.loggers.visdom_logger import VisdomLogger
 
-            loggers.append(VisdomLogger(opt, resume))
+            kinds.append(VisdomLogger)
         except ImportError as error:
             warn(f"Visdom isn't installed ({error}); --display_id 0 goes without")
     if not opt.no_html:
         from util.loggers.training_page import TrainingPage
 
-        loggers.append(TrainingPage(opt, resume))
+        kinds.append(TrainingPage)
     if opt.tensorboard:
         from util.loggers.tensorboard import TensorboardLogger
 
-        loggers.append(TensorboardLogger(opt, resume))
-    return Loggers(loggers)
+        kinds.append(TensorboardLogger)
+    return Loggers([kind(opt, resume) for kind in kinds])
 
 
 def _as_arrays(images: dict) -> Images:

@@ -21,11 +21,12 @@ class ConsoleLogger(Logger):
     go the lines alone, and one at the end of each epoch. ``--quiet``: nothing but ``loss_log.txt``.
     """
 
-    def __init__(self, opt):
+    def __init__(self, opt, resume: int | None = None):
         folder = Path(opt.checkpoints_dir) / opt.name
         folder.mkdir(parents=True, exist_ok=True)
         self.log = open(folder / "loss_log.txt", "a", encoding="utf-8")
-        self._to_log(f"================ Training Loss ({time.strftime('%c')}) ================")
+        again = "" if resume is None else f", continued after image {resume}"
+        self._to_log(f"================ Training Loss ({time.strftime('%c')}{again}) ================")
         self.quiet = opt.quiet
         self.colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         self.show_bar = not self.quiet and (sys.stderr.isatty() or _in_notebook())

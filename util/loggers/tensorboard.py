@@ -5,15 +5,16 @@ from pathlib import Path
 from util.errors import UserError
 from util.loggers.base import Images, Logger, Progress, loss_group
 
+try:
+    from torch.utils.tensorboard import SummaryWriter
+except ImportError as error:
+    raise UserError(f"--tensorboard needs a package ({error}): pip install tensorboard") from error
+
 
 class TensorboardLogger(Logger):
     """Steps are images seen. On resume TensorBoard drops what lies beyond the resumed step."""
 
     def __init__(self, opt, resume: int | None = None):
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise UserError(f"--tensorboard needs a package ({error}): pip install tensorboard") from error
         self.opt = opt
         folder = Path(opt.checkpoints_dir) / opt.name / "tensorboard"
         self.writer = SummaryWriter(str(folder), purge_step=0 if resume is None else resume + 1)

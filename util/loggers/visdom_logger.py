@@ -9,6 +9,8 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import numpy as np
+import requests
+import visdom
 from PIL import Image
 
 from util.images import save_image
@@ -31,8 +33,6 @@ class VisdomLogger(Logger):
 
     def __init__(self, opt, resume: int | None = None):
         """``resume``: None for a new run; else what the record holds, cut already, is shown too."""
-        import visdom  # noqa: F401  missing: an error here, not in the thread
-
         self.opt, self.folder = opt, Path(opt.checkpoints_dir) / opt.name
         self.folder.mkdir(parents=True, exist_ok=True)
         self.page = VisdomPage(
@@ -175,9 +175,6 @@ def answers(opt) -> bool:
 
 def connect(opt):
     """A client of the run's environment. It gives up on a hanging server; all its troubles are OSErrors."""
-    import requests
-    import visdom
-
     logging.getLogger("visdom").setLevel(logging.ERROR)  # it warns at every connection
 
     class Client(visdom.Visdom):
