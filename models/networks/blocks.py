@@ -15,25 +15,38 @@ NormLayer = Callable[[int], nn.Module]
 class InstanceNorm(nn.Module):
     """Each channel of each image to mean 0 and variance 1; no parameters, no running statistics.
 
-    Written as a plain formula because ``F.instance_norm`` on a CPU returns wrong gradients at batch 1 when
-    the incoming gradient is channels-last. Statistics are at least fp32; the result has the input's type
-    and layout.
+    Not ``F.instance_norm``: on a CPU its gradient at batch 1 is wrong (by more than 100%, silently) when the
+    incoming gradient is channels-last. The two kernels used here are right in every layout, and each is
+    several times faster where it is used. Statistics are at least fp32.
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5):
         super().__init__()
         self.num_features, self.eps = num_features, eps
+        # They change no value: given fp32 parameters, the kernels keep fp32 statistics of bf16 input.
+        self.register_buffer("one", torch.ones(num_features), persistent=False)
+        self.register_buffer("zero", torch.zeros(num_features), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> (B, C, H, W); ``ValueError`` where an image has a single position."""
-        if x.shape[2] * x.shape[3] == 1:
+        """(B, C, H, W) -> the same shape, type and layout; ``ValueError`` where H x W is a single position."""
+        if x.shape[2:].numel() == 1:
             raise ValueError(f"instance norm needs more than one position in an image, got {tuple(x.shape)}")
-        wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-        variance, mean = torch.var_mean(wide, dim=(2, 3), correction=0, keepdim=True)
-        return ((wide - mean) * torch.rsqrt(variance + self.eps)).to(x.dtype)
+        half = x.dtype in (torch.bfloat16, torch.float16)
+        affine = (self.one.float(), self.zero.float()) if half else (None, None)
+        with torch.autocast(x.device.type, enabled=False):
+            if not is_channels_last(x):
+                return F.group_norm(x.contiguous(), self.num_features, *affine, self.eps)
+            # The batch norm of a single image is its instance norm.
+            images = [x] if x.shape[0] == 1 else x.split(1)
+            images = [F.batch_norm(image, None, None, *affine, True, eps=self.eps) for image in images]
+            return images[0] if len(images) == 1 else torch.cat(images)
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}"
+
+
+def is_channels_last(x: torch.Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def get_norm_layer(norm_type: str = "instance") -> NormLayer:
@@ -49,50 +62,123 @@ def needs_bias(norm_layer: NormLayer) -> bool:
     return getattr(norm_layer, "func", norm_layer) in (InstanceNorm, nn.InstanceNorm2d)
 
 
-def binomial_filter(size: int) -> torch.Tensor:
-    """The (size, size) blur of R. Zhang, "Making Convolutional Networks Shift-Invariant Again": sum 1."""
-    row = torch.tensor([float(math.comb(size - 1, k)) for k in range(size)])
-    return torch.outer(row, row) / row.sum() ** 2
+class ReflectionPad2d(nn.ReflectionPad2d):
+    """Keeps the type of its input under autocast, where torch's own turns bf16 into fp32 on a CPU."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x)
 
 
-PADDING = {"reflect": "reflect", "repl": "replicate", "zero": "constant"}
+class Resample(nn.Module):
+    """What ``Downsample`` and ``Upsample`` share: the blur ``filt`` (channels, 1, ``filt_size``, ``filt_size``).
+
+    The filter is the binomial one of R. Zhang, "Making Convolutional Networks Shift-Invariant Again", times
+    ``gain``. ``fast``: ``usual`` arguments, for which there is a faster way, and this filter. Where a checkpoint
+    holds another filter, that one is applied as it is.
+    """
+
+    def __init__(self, channels: int, pad_type: str, filt_size: int, stride: int, gain: int, usual: bool):
+        super().__init__()
+        self.mode = {"reflect": "reflect", "repl": "replicate", "zero": "constant"}[pad_type]
+        self.stride, self.usual, self.fast = stride, usual, usual
+        row = torch.tensor([float(math.comb(filt_size - 1, k)) for k in range(filt_size)])
+        self.standard = gain * torch.outer(row, row) / row.sum() ** 2
+        self.register_buffer("filt", self.standard.repeat(channels, 1, 1, 1))
+        self.register_load_state_dict_post_hook(Resample.compare_filter)
+
+    @staticmethod
+    def compare_filter(module: "Resample", _) -> None:
+        filt = module.filt.cpu().float()
+        module.fast = module.usual and torch.equal(filt, module.standard.expand_as(filt))
 
 
-class Downsample(nn.Module):
+class Downsample(Resample):
     """Blur, then take every ``stride``-th pixel."""
 
     def __init__(self, channels: int, pad_type: str = "reflect", filt_size: int = 3, stride: int = 2):
-        super().__init__()
-        self.stride, self.mode = stride, PADDING[pad_type]
+        usual = (pad_type, filt_size, stride) == ("reflect", 3, 2)
+        super().__init__(channels, pad_type, filt_size, stride, 1, usual)
         before, after = (filt_size - 1) // 2, filt_size // 2
         self.pad = (before, after, before, after)
-        self.register_buffer("filt", binomial_filter(filt_size).repeat(channels, 1, 1, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> (B, C, ceil(H / stride), ceil(W / stride)) for an odd ``filt_size``."""
-        return F.conv2d(F.pad(x, self.pad, self.mode), self.filt, stride=self.stride, groups=x.shape[1])
+        with torch.autocast(x.device.type, enabled=False):
+            filt = self.filt.to(x.dtype)
+            traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+            if self.fast and x.requires_grad and x.device.type == "cpu" and not traced:
+                return Halve.apply(x, filt)
+            return F.conv2d(F.pad(x, self.pad, self.mode), filt, stride=self.stride, groups=x.shape[1])
 
 
-class Upsample(nn.Module):
-    """Spread the pixels ``stride`` apart and blur: for the default filter, bilinear interpolation."""
+class Halve(torch.autograd.Function):
+    """The usual ``Downsample``, its gradient by shifted additions (the depthwise one is far slower on a CPU)."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, filt: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(filt)
+        ctx.size = x.shape[2:]
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), "reflect"), filt, stride=2, groups=x.shape[1])
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor):
+        return HalveTransposed.apply(grad, *ctx.saved_tensors, ctx.size), None
+
+
+class HalveTransposed(torch.autograd.Function):
+    """The gradient of ``Halve``, itself differentiable (gradient penalties)."""
+
+    @staticmethod
+    def forward(ctx, grad: torch.Tensor, filt: torch.Tensor, size: torch.Size) -> torch.Tensor:
+        ctx.save_for_backward(filt)
+        return spread(spread(grad / 16, 3, size[1]), 2, size[0])
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor):
+        return Halve.apply(grad, *ctx.saved_tensors), None, None
+
+
+def spread(grad: torch.Tensor, dim: int, size: int) -> torch.Tensor:
+    """Gradient of y[i] = x[2i-1] + 2 x[2i] + x[2i+1] along ``dim`` for ``size`` pixels x, reflected."""
+    shape = [*grad.shape[:dim], size, *grad.shape[dim + 1 :]]
+    layout = torch.channels_last if is_channels_last(grad) else torch.contiguous_format
+    out = torch.empty(shape, dtype=grad.dtype, device=grad.device, memory_format=layout)
+    even, odd = (out[:, :, k::2] if dim == 2 else out[..., k::2] for k in (0, 1))
+    n = grad.shape[dim]
+    torch.add(grad, grad, out=even)
+    torch.add(grad.narrow(dim, 0, n - 1), grad.narrow(dim, 1, n - 1), out=odd.narrow(dim, 0, n - 1))
+    end, odd_end = grad.narrow(dim, n - 1, 1), odd.narrow(dim, odd.shape[dim] - 1, 1)
+    if size % 2:  # the pixel before the last stands for the one after it, too
+        odd_end.add_(end)
+    else:
+        odd_end.copy_(end)
+    odd.narrow(dim, 0, 1).add_(grad.narrow(dim, 0, 1))
+    return out
+
+
+class Upsample(Resample):
+    """Spread the pixels ``stride`` apart and blur: as usual, bilinear interpolation."""
 
     def __init__(self, channels: int, pad_type: str = "repl", filt_size: int = 4, stride: int = 2):
-        super().__init__()
-        self.stride, self.mode, self.even = stride, PADDING[pad_type], filt_size % 2 == 0
-        self.pad = (filt_size - 1) // 2
-        self.register_buffer("filt", stride**2 * binomial_filter(filt_size).repeat(channels, 1, 1, 1))
+        usual = (pad_type, filt_size, stride) == ("repl", 4, 2)
+        super().__init__(channels, pad_type, filt_size, stride, stride**2, usual)
+        self.pad, self.end = 1 + (filt_size - 1) // 2, -1 if filt_size % 2 == 0 else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> (B, C, 2H, 2W) for the default filter and stride."""
-        x = F.pad(x, (1, 1, 1, 1), self.mode)
-        x = F.conv_transpose2d(x, self.filt, stride=self.stride, padding=1 + self.pad, groups=x.shape[1])
-        return x[:, :, 1:-1, 1:-1] if self.even else x[:, :, 1:, 1:]
+        with torch.autocast(x.device.type, enabled=False):
+            if self.fast:
+                return F.interpolate(x, scale_factor=2, mode="bilinear")
+            x, filt = F.pad(x, (1, 1, 1, 1), self.mode), self.filt.to(x.dtype)
+            x = F.conv_transpose2d(x, filt, stride=self.stride, padding=self.pad, groups=x.shape[1])
+            return x[:, :, 1 : self.end, 1 : self.end]
 
 
 def padding_layer(padding_type: str, width: int) -> tuple[list[nn.Module], int]:
     """(layers in front of a convolution, zero padding of the convolution itself)."""
     if padding_type == "reflect":
-        return [nn.ReflectionPad2d(width)], 0
+        return [ReflectionPad2d(width)], 0
     if padding_type == "replicate":
         return [nn.ReplicationPad2d(width)], 0
     if padding_type == "zero":
@@ -103,17 +189,10 @@ def padding_layer(padding_type: str, width: int) -> tuple[list[nn.Module], int]:
 class ResnetBlock(nn.Module):
     """x + norm(conv(dropout(relu(norm(conv(x))))))."""
 
-    def __init__(
-        self,
-        dim: int,
-        padding_type: str,
-        norm_layer: NormLayer,
-        use_dropout: bool,
-        use_bias: bool,
-    ):
+    def __init__(self, dim: int, padding_type: str, norm_layer: NormLayer, use_dropout: bool, use_bias: bool):
         super().__init__()
         pad, zeros = padding_layer(padding_type, 1)
-        layers = [*pad, nn.Conv2d(dim, dim, 3, padding=zeros, bias=use_bias), norm_layer(dim), nn.ReLU(True)]
+        layers = [*pad, nn.Conv2d(dim, dim, 3, padding=zeros, bias=use_bias), norm_layer(dim), nn.ReLU()]
         if use_dropout:
             layers.append(nn.Dropout(0.5))
         pad, zeros = padding_layer(padding_type, 1)

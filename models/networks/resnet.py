@@ -9,6 +9,7 @@ import torch.nn as nn
 from models.networks.blocks import (
     Downsample,
     NormLayer,
+    ReflectionPad2d,
     ResnetBlock,
     Upsample,
     feature_layers,
@@ -41,13 +42,11 @@ class ResnetGenerator(nn.Module):
         self.input_nc = input_nc
         bias = needs_bias(norm_layer)
 
-        def conv(
-            in_nc: int, out_nc: int, size: int = 3, stride: int = 1, padding: int = 1
-        ) -> list[nn.Module]:
+        def conv(in_nc: int, out_nc: int, size: int = 3, stride: int = 1, padding: int = 1) -> list[nn.Module]:
             convolution = nn.Conv2d(in_nc, out_nc, size, stride, padding, bias=bias)
             return [convolution, norm_layer(out_nc), nn.ReLU()]
 
-        model = [nn.ReflectionPad2d(3), *conv(input_nc, ngf, size=7, padding=0)]
+        model = [ReflectionPad2d(3), *conv(input_nc, ngf, size=7, padding=0)]
         for dim in (ngf, 2 * ngf):
             if no_antialias:
                 model += conv(dim, 2 * dim, stride=2)
@@ -61,7 +60,7 @@ class ResnetGenerator(nn.Module):
                 model += [up, norm_layer(dim // 2), nn.ReLU()]
             else:
                 model += [Upsample(dim), *conv(dim, dim // 2)]
-        model += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, 7), nn.Tanh()]
+        model += [ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, 7), nn.Tanh()]
         self.model = nn.Sequential(*model)
 
     def forward(self, x: torch.Tensor, layers: Sequence[int] = (), encode_only: bool = False):

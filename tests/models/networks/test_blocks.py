@@ -91,7 +91,9 @@ def test_instance_norm_of_one_position():
 
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("weights_layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("input_layout, grad_layout", itertools.product(["contiguous", "channels_last"], repeat=2))
+@pytest.mark.parametrize(
+    "input_layout, grad_layout", list(itertools.product(["contiguous", "channels_last"], repeat=2))
+)
 def test_gradients_inside_the_generator(input_layout, grad_layout, weights_layout, batch):
     torch.manual_seed(0)
     net = networks.define_G(3, 3, 4, "resnet_4blocks", "instance", init_gain=0.2)

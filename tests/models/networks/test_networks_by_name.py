@@ -24,7 +24,7 @@ def test_discriminators_take_any_channels(netD):
 def test_names_that_do_not_exist():
     with pytest.raises(UserError, match="resnet_9blocks"):
         networks.define_G(3, 3, 2, "resnet_cat")
-    with pytest.raises(UserError, match="--netG resnet: .*unet_256|--netG resnet does not exist.*unet_256"):
+    with pytest.raises(UserError, match="--netG resnet does not exist.*unet_256"):
         networks.define_G(3, 3, 2, "resnet")
     with pytest.raises(UserError, match="--netD .*tilestylegan2"):
         networks.define_D(3, 2, "patchgan")
