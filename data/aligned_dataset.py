@@ -1,0 +1,33 @@
+"""Paired images: a file in ``--dataroot``/PHASE (train, test...) holds A in its left half, B in its right."""
+
+import functools
+
+from data.base_dataset import BaseDataset, get_params, get_transform, without_scaling
+from data.domain import Domain, channels_of, find_images, phase_folder
+from data.image_folder import open_image
+
+
+class AlignedDataset(BaseDataset):
+    """Both halves are cropped and mirrored alike."""
+
+    def __init__(self, opt):
+        super().__init__(opt)
+        paths = find_images(opt, phase_folder(opt), columns=2)
+        self.halves = {
+            side: Domain(opt, paths, channels, part=("AB".index(side), 2))
+            for side, channels in channels_of(opt).items()
+        }
+        self.AB_paths = paths
+
+    def __getitem__(self, index: int) -> dict:
+        path = self.AB_paths[index]
+        # The file is decoded once for both halves, and not at all where the cache holds them.
+        read = functools.cache(open_image)
+        images = {side: half.scaled(index, self.opt, read) for side, half in self.halves.items()}
+        rest = without_scaling(self.opt)
+        transform = get_transform(rest, get_params(rest, images["A"].size))
+        item = {side: transform(image) for side, image in images.items()}
+        return {**item, "A_paths": path, "B_paths": path}
+
+    def __len__(self) -> int:
+        return len(self.AB_paths)

@@ -1,0 +1,115 @@
+"""One domain's images: which folder, which files, read and scaled, or taken from the cache."""
+
+import os
+from functools import partial
+
+import torch
+from PIL import Image
+
+from data.base_dataset import get_transform, has_scaling, scale, scaled_size, to_multiple, without_scaling
+from data.cache import create_cache
+from data.image_folder import check_images, make_dataset, open_image
+from util.errors import UserError
+
+
+class Domain:
+    """Images of one domain. ``part=(i, n)``: the i-th of n equal columns of each file."""
+
+    def __init__(self, opt, paths: list[str], channels: int, part: tuple[int, int] = (0, 1)):
+        if channels not in (1, 3):
+            raise UserError(
+                f"--dataset_mode {opt.dataset_mode} loads 1 or 3 channels, not {channels}: mend "
+                "--input_nc and --output_nc, or write a dataset file (see data/template_dataset.py)"
+            )
+        self.paths = paths
+        self.channels = channels
+        self.part = part
+        self.cache = create_cache(opt, len(paths), channels)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def scaled(self, index: int, opt, read=open_image) -> Image.Image:
+        """Image ``index`` after the scaling of ``opt.preprocess``: ``without_scaling(opt)`` is left to do."""
+        make = partial(self._read_and_scale, index, opt, read)
+        return make() if self.cache is None else self.cache.get(index, opt.load_size, make)
+
+    def tensor(self, index: int, opt) -> torch.Tensor:
+        """Image ``index``, transformed with draws of its own: (channels, H, W) in [-1, 1]."""
+        return get_transform(without_scaling(opt))(self.scaled(index, opt))
+
+    def _read_and_scale(self, index: int, opt, read) -> Image.Image:
+        column, columns = self.part
+        if columns == 1:
+            return scale(read(self.paths[index], self.channels), opt)
+        image = read(self.paths[index], 3)
+        width = image.width // columns
+        image = image.crop((column * width, 0, (column + 1) * width, image.height))
+        return scale(image.convert("L") if self.channels == 1 else image, opt)
+
+
+def source_side(opt) -> str:
+    """The side that is translated."""
+    return "A" if opt.direction == "AtoB" else "B"
+
+
+def channels_of(opt) -> dict[str, int]:
+    """Channels of each side: ``input_nc`` are those of the source."""
+    if source_side(opt) == "A":
+        return {"A": opt.input_nc, "B": opt.output_nc}
+    return {"A": opt.output_nc, "B": opt.input_nc}
+
+
+def phase_folder(opt, side: str = "") -> str:
+    """``dataroot/PHASE + side``; where there is no test folder but one named val, that one."""
+    folder = os.path.join(opt.dataroot, opt.phase + side)
+    validation = os.path.join(opt.dataroot, "val" + side)
+    if opt.phase == "test" and not os.path.isdir(folder) and os.path.isdir(validation):
+        return validation
+    return folder
+
+
+def find_images(opt, folder: str, columns: int = 1) -> list[str]:
+    """The images of a folder that has to have some, all checked; ``columns`` stand side by side in a file."""
+    if not os.path.isdir(opt.dataroot):
+        raise UserError(f"--dataroot: the folder {opt.dataroot!r} does not exist")
+    if not os.path.isdir(folder):
+        there = sorted(entry.name for entry in os.scandir(opt.dataroot) if entry.is_dir())
+        raise UserError(
+            f"--dataroot {opt.dataroot!r} has no folder {os.path.basename(folder)!r}, which --dataset_mode "
+            f"{opt.dataset_mode} needs; its folders are: {', '.join(map(repr, there[:10])) or 'none'}"
+        )
+    paths = make_dataset(folder, opt.max_dataset_size)
+    if not paths:
+        raise UserError(f"the folder {folder!r} holds no images (jpg, png, ppm, bmp, tif, webp)")
+    _check_sizes(opt, paths, [(width // columns, height) for width, height in check_images(paths)])
+    return paths
+
+
+def _check_sizes(opt, paths: list[str], sizes: list[tuple[int, int]]) -> None:
+    """Refuse at the start what would fail at one image in the middle of a run."""
+    words, crop = opt.preprocess, opt.crop_size
+    if "fixsize" in words:  # each item brings its own size
+        return
+    sizes = [scaled_size(words, opt.load_size, crop, size) for size in sizes]
+    if "zoom" in words:  # enlarges what is smaller than a patch
+        sizes = [(max(crop, width), max(crop, height)) for width, height in sizes]
+    if "crop" in words or "patch" in words:
+        small = [i for i, size in enumerate(sizes) if min(size) < crop]
+        if small:
+            after = f" after scaling to --load_size {opt.load_size}" if has_scaling(words) else ""
+            raise UserError(
+                f"{len(small)} of {len(paths)} images are smaller than --crop_size {crop}{after}, first "
+                f"{paths[small[0]]!r} {sizes[small[0]]}; make it smaller or use --preprocess resize_and_crop"
+            )
+    elif opt.batch_size > 1 and "zoom" not in words:
+        if "trim" in words:
+            sizes = [(min(width, crop), min(height, crop)) for width, height in sizes]
+        sizes = [to_multiple(size, 4) for size in sizes]
+        other = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
+        if other is not None:
+            raise UserError(
+                f"--batch_size {opt.batch_size} with --preprocess {words} needs images of one size, but "
+                f"{paths[0]!r} has (scaled) {sizes[0]} and {paths[other]!r} {sizes[other]}; "
+                "use --batch_size 1 or a --preprocess with crop"
+            )
