@@ -90,7 +90,7 @@ def get_transform(
     if "trim" in opt.preprocess:
         steps.append(partial(_trim, size=opt.crop_size))
     steps.append(partial(_to_multiple, base=4, method=method))
-    if not opt.no_flip:
+    if opt.isTrain and not opt.no_flip:  # test images are never mirrored
         steps.append(partial(_flip, flip=params.get("flip")))
     if convert:
         steps.append(to_tensor)

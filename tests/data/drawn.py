@@ -28,7 +28,7 @@ DEFAULTS = {
     "cache": "none",
     "gpu_ids": [],
 }
-FOR_TESTING = {"isTrain": False, "phase": "test", "serial_batches": True, "no_flip": True, "load_size": 16}
+FOR_TESTING = {"isTrain": False, "phase": "test", "load_size": 16}
 
 
 def make_opt(dataroot, **changes) -> SimpleNamespace:
