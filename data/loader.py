@@ -96,15 +96,18 @@ class Loader:
             rank=getattr(opt, "rank", 0),
             world_size=getattr(opt, "world_size", 1),
         )
+        # More workers than processors or batches only take time to start; the values are the same with any number.
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        workers = min(opt.num_threads, processors, -(-self.images // opt.batch_size))
         self.batches = DataLoader(
             SeededDataset(dataset, opt.seed),
             batch_size=opt.batch_size,
             sampler=self.sampler,
-            num_workers=opt.num_threads,
+            num_workers=workers,
             collate_fn=collate,
             pin_memory=bool(opt.gpu_ids) and torch.cuda.is_available(),
             worker_init_fn=_leave_signals_to_parent,
-            persistent_workers=opt.num_threads > 0,
+            persistent_workers=workers > 0,
             generator=torch.Generator(),  # the default one is the model's: an epoch must not draw from it
         )
 

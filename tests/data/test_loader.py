@@ -216,6 +216,11 @@ def test_images_of_different_sizes_in_a_batch_are_refused(tmp_path):
         list(Loader(Ragged(opt), opt))
 
 
+def test_no_more_workers_than_batches():
+    assert official(batch_size=5, num_threads=4).batches.num_workers == 1
+    assert official(num_threads=0).batches.num_workers == 0
+
+
 def test_empty_dataset_is_refused():
     opt = make_opt("", dataset_mode="mine")
     with pytest.raises(UserError, match="mine finds no images"):
