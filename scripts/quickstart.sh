@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# From nothing to a result page: installs, draws a small dataset, trains NEGCUT on it, translates, scores.
+#   bash scripts/quickstart.sh
+#   DATAROOT=./datasets/horse2zebra bash scripts/quickstart.sh --name h2z [any flag of train.py]
+set -eo pipefail
+source "$(dirname "$0")/setup.sh" requirements.txt
+started=$SECONDS
+
+if [ -n "$DATAROOT" ]; then
+    name=h2z small=()
+else
+    DATAROOT=datasets/toy name=quickstart
+    [ -d "$DATAROOT" ] || python scripts/make_toy_dataset.py "$DATAROOT"
+    # A small network and small images, so that two CPU cores are enough.
+    small=(--netG resnet_4blocks --ngf 16 --ndf 16 --netF_nc 64 --num_patches 64 --load_size 72 --crop_size 64)
+    small+=(--n_epochs 4 --n_epochs_decay 4 --batch_size 1 --lr 0.001)
+fi
+for ((i = 1; i <= $#; i++)); do # --name among the arguments is the name that the steps after training use
+    [ "${!i}" != --name ] || { j=$((i + 1)); name=${!j}; }
+done
+
+python train.py --dataroot "$DATAROOT" --name "$name" --model negcut "${small[@]}" "$@"
+python test.py --name "$name"
+if [ -d "$DATAROOT/testA_truth" ]; then
+    python scripts/score_toy.py "$DATAROOT" --name "$name"
+fi
+echo
+echo "done in $((SECONDS - started)) seconds after the installation"
+echo "results:  results/$name/test_latest/index.html"
+echo "training: checkpoints/$name/web/index.html"
