@@ -114,7 +114,7 @@ function scale() {
     const like = together && image.naturalWidth ? image : first; // under the slider both have the left one's size
     image.style.width = `${like.naturalWidth * factor}px`;
     image.style.height = `${like.naturalHeight * factor}px`;
-    image.style.imageRendering = factor >= 2 ? "pixelated" : "auto";
+    image.style.imageRendering = zoom && factor >= 2 ? "pixelated" : "auto";
   }
   $("#zoom").textContent = `${Math.round(100 * factor)}%`;
   scale.factor = factor;
