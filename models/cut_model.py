@@ -152,10 +152,18 @@ class CUTModel(BaseModel):
         self.netD.requires_grad_(True)
         self.optimizer_D.zero_grad()
         loss_fake = self.criterionGAN(self.netD(self.fake_B.detach()), False).mean()
-        loss_real = self.criterionGAN(self.netD(self.real_B), True).mean()
-        ((loss_fake + loss_real) * 0.5).backward()
+        loss_real, penalty = self.judge_real()
+        ((loss_fake + loss_real) * 0.5 + penalty).backward()
         self.apply_gradients("D", self.optimizer_D)
         self.loss_D_fake, self.loss_D_real = loss_fake.detach(), loss_real.detach()
+
+    def judge_real(self) -> tuple[Tensor, Tensor | float]:
+        """GAN(D(y), real), and a penalty on D's gradient there (SinCUT's; none here)."""
+        return self.criterionGAN(self.netD(self.real_B), True).mean(), 0.0
+
+    def identity_loss(self) -> Tensor | float:
+        """What keeps y' close to y (SinCUT's; here the contrastive loss alone does)."""
+        return 0.0
 
     def update_G_and_F(self) -> None:
         """lambda_GAN * GAN(D(x'), real) + NCE, with D frozen."""
@@ -167,7 +175,7 @@ class CUTModel(BaseModel):
         if self.opt.lambda_GAN > 0:
             loss_GAN = self.criterionGAN(self.netD(self.fake_B), True).mean() * self.opt.lambda_GAN
         nce = self.contrastive_losses("G")
-        loss_G = loss_GAN + sum(nce) / max(1, len(nce))
+        loss_G = loss_GAN + sum(nce) / max(1, len(nce)) + self.identity_loss()
         if loss_G.requires_grad:
             loss_G.backward()
             self.apply_gradients("G", *optimizers)

@@ -9,7 +9,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # small tensors: more threads wait for each other, for minutes on a busy machine
 
 
 def _folder(variable: str, what: str) -> Path:

@@ -9,8 +9,8 @@ import torch
 import options
 from models import create_model
 
-# Flags of the published code that say nothing about the arithmetic, and null for an infinite size.
-UNUSED = {"isTrain", "display_port", "max_dataset_size"}
+# Flags of the published code that say nothing about the arithmetic (N trains at lr), and null for an infinite size.
+UNUSED = {"isTrain", "display_port", "max_dataset_size", "amp", "lr_N"}
 
 
 class Recording:
@@ -26,22 +26,11 @@ class Recording:
 
     def draws(self, kind: str, step: int, phase: str) -> list[torch.Tensor]:
         wanted = (kind, step, phase)
-        return [
-            self.arrays[d["key"]] for d in self.about["draws"] if (d["kind"], d["step"], d["phase"]) == wanted
-        ]
+        return [self.arrays[d["key"]] for d in self.about["draws"] if (d["kind"], d["step"], d["phase"]) == wanted]
 
     def model(self, folder: Path, dtype: torch.dtype, extra: list[str] = ()):
         """Our model with the recorded flags and weights."""
-        argv = [
-            *self.about["flags"],
-            "--dataroot",
-            "none",
-            "--gpu_ids",
-            "-1",
-            "--checkpoints_dir",
-            str(folder),
-            *extra,
-        ]
+        argv = [*self.about["flags"], "--dataroot", "none", "--gpu_ids", "-1", "--checkpoints_dir", str(folder), *extra]
         opt = options.parse(argv)
         for key, value in self.about["options"].items():
             if key not in UNUSED:
@@ -60,7 +49,8 @@ class Recording:
 
     def replay(self, model, step: int, dtype: torch.dtype) -> None:
         """Make ``model`` take the recorded draws of ``step``."""
-        layers = len(model.nce_layers)
+        layers = len(getattr(model, "nce_layers", []))
+        noise = iter(self.draws("normal_", step, "forward"))
 
         def draw_patch_ids(phase, branch, layer, positions):
             ids = self.draws("randperm", step, phase)[branch * layers + layer]
@@ -72,6 +62,8 @@ class Recording:
             return recorded[branch * layers + layer].to(dtype) if recorded else torch.empty(images, 0, 0)
 
         model.draw_patch_ids, model.draw_noise = draw_patch_ids, draw_noise
+        if hasattr(model, "netG") and hasattr(model.netG, "set_noise_source"):
+            model.netG.set_noise_source(lambda signal: next(noise).to(dtype))
         model.draw_flip = lambda: self.draws("flip_u", step, "forward")[0].item() < 0.5
 
 

@@ -1,0 +1,111 @@
+"""CycleGAN: two translators that undo each other (Zhu et al., ICCV 2017).
+
+G_A: A -> B and G_B: B -> A; D_A judges B, D_B judges A. One step: translate -> G_A, G_B -> D_A, D_B.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models import networks
+from models.base_model import BaseModel
+from util.errors import UserError
+from util.flag_types import non_negative
+from util.image_pool import ImagePool
+
+
+class CycleGANModel(BaseModel):
+    @staticmethod
+    def modify_commandline_options(parser, is_train: bool):
+        parser.set_defaults(no_dropout=True)
+        if is_train:
+            add = parser.add_argument
+            add("--lambda_A", type=non_negative, default=10.0, help="weight of the cycle A -> B -> A")
+            add("--lambda_B", type=non_negative, default=10.0, help="weight of the cycle B -> A -> B")
+            add("--lambda_identity", type=non_negative, default=0.5,
+                help="weight of |G_A(B) - B| and |G_B(A) - A|, as a share of lambda_B and lambda_A")  # fmt: skip
+        return parser
+
+    def __init__(self, opt):
+        super().__init__(opt)
+        self.loss_names = ["D_A", "G_A", "cycle_A", "D_B", "G_B", "cycle_B"]
+        self.visual_names = ["real_A", "fake_B", "rec_A", "real_B", "fake_A", "rec_B"]
+        self.model_names = ["G_A", "G_B", "D_A", "D_B"] if self.isTrain else ["G_A", "G_B"]
+        init = dict(init_type=opt.init_type, init_gain=opt.init_gain, no_antialias=opt.no_antialias)
+        init.update(gpu_ids=opt.gpu_ids, opt=opt)
+        shape = (opt.ngf, opt.netG, opt.normG, not opt.no_dropout)
+        init_G = init | {"no_antialias_up": opt.no_antialias_up}
+        self.netG_A = networks.define_G(opt.input_nc, opt.output_nc, *shape, **init_G)
+        self.netG_B = networks.define_G(opt.output_nc, opt.input_nc, *shape, **init_G)
+        if not self.isTrain:
+            return
+        if opt.lambda_identity > 0:
+            if opt.input_nc != opt.output_nc:
+                raise UserError(
+                    "--lambda_identity above 0 needs the same --input_nc and --output_nc; give it the value 0"
+                )
+            self.loss_names += ["idt_A", "idt_B"]
+            self.visual_names += ["idt_A", "idt_B"]
+        shape = (opt.ndf, opt.netD, opt.n_layers_D, opt.normD)
+        self.netD_A = networks.define_D(opt.output_nc, *shape, **init)
+        self.netD_B = networks.define_D(opt.input_nc, *shape, **init)
+        self.fake_A_pool, self.fake_B_pool = ImagePool(opt.pool_size), ImagePool(opt.pool_size)
+        self.criterionGAN = networks.GANLoss(opt.gan_mode).to(self.device)
+        self.optimizer_G = self.adam(nn.ModuleList((self.netG_A, self.netG_B)))
+        self.optimizer_D = self.adam(nn.ModuleList((self.netD_A, self.netD_B)))
+        self.optimizers = [self.optimizer_G, self.optimizer_D]
+
+    def generator(self) -> nn.Module:
+        return self.netG_A
+
+    def set_input(self, input: dict) -> None:
+        """``direction`` decides which side is called A. At test one side may be missing."""
+        for side, name in zip(("A", "B"), ("A", "B") if self.opt.direction == "AtoB" else ("B", "A"), strict=True):
+            setattr(self, "real_" + side, input[name].to(self.device, non_blocking=True) if name in input else None)
+        self.image_paths = input["A_paths" if self.opt.direction == "AtoB" else "B_paths"]
+
+    def forward(self) -> None:
+        """x_A -> G_A(x_A) -> G_B(G_A(x_A)), and the same from B."""
+        self.fake_B = self.netG_A(self.real_A)
+        self.rec_A = self.netG_B(self.fake_B)
+        if self.real_B is not None:
+            self.fake_A = self.netG_B(self.real_B)
+            self.rec_B = self.netG_A(self.fake_A)
+
+    def optimize_parameters(self) -> None:
+        self.forward()
+        self.update_G()
+        self.update_D()
+
+    def update_G(self) -> None:
+        """GAN(D_A(G_A(A)), real) + lambda_A |G_B(G_A(A)) - A| + lambda_B lambda_identity |G_A(B) - B|, and its mirror
+        image, with D_A and D_B frozen."""
+        opt = self.opt
+        self.set_requires_grad([self.netD_A, self.netD_B], False)
+        self.optimizer_G.zero_grad()
+        losses = {
+            "G_A": self.criterionGAN(self.netD_A(self.fake_B), True).mean(),
+            "G_B": self.criterionGAN(self.netD_B(self.fake_A), True).mean(),
+            "cycle_A": F.l1_loss(self.rec_A, self.real_A) * opt.lambda_A,
+            "cycle_B": F.l1_loss(self.rec_B, self.real_B) * opt.lambda_B,
+        }
+        if opt.lambda_identity > 0:
+            self.idt_A, self.idt_B = self.netG_A(self.real_B), self.netG_B(self.real_A)
+            losses["idt_A"] = F.l1_loss(self.idt_A, self.real_B) * opt.lambda_B * opt.lambda_identity
+            losses["idt_B"] = F.l1_loss(self.idt_B, self.real_A) * opt.lambda_A * opt.lambda_identity
+        sum(losses.values()).backward()
+        self.apply_gradients("G", self.optimizer_G)
+        for name, loss in losses.items():
+            setattr(self, "loss_" + name, loss.detach())
+
+    def update_D(self) -> None:
+        self.set_requires_grad([self.netD_A, self.netD_B], True)
+        self.optimizer_D.zero_grad()
+        self.loss_D_A = self.backward_D(self.netD_A, self.real_B, self.fake_B_pool.query(self.fake_B.detach()))
+        self.loss_D_B = self.backward_D(self.netD_B, self.real_A, self.fake_A_pool.query(self.fake_A.detach()))
+        self.apply_gradients("D", self.optimizer_D)
+
+    def backward_D(self, netD: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        """(GAN(D(real), real) + GAN(D(fake), fake)) / 2."""
+        loss = (self.criterionGAN(netD(real), True).mean() + self.criterionGAN(netD(fake), False).mean()) * 0.5
+        loss.backward()
+        return loss.detach()
