@@ -1,0 +1,181 @@
+"""Score translations against real images of the target domain, and against their inputs.
+
+python scripts/evaluate.py datasets/horse2zebra/testB results/NAME/test_latest/images/fake_B
+python scripts/evaluate.py datasets/horse2zebra/testB results/NAME/test_200/images/fake_B \\
+    --inputs datasets/horse2zebra/testA --target_class 340 --name NAME --epoch 200
+python scripts/evaluate.py testB translated --protocol horse2zebra --feature_space inception
+"""
+
+import argparse
+import re
+import sys
+import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from util.devices import get_device, parse_gpu_ids  # noqa: E402
+from util.errors import UserError, run  # noqa: E402
+from util.loggers.jsonl import read  # noqa: E402
+from util.metrics.evaluator import Evaluator  # noqa: E402
+from util.metrics.features import resolve  # noqa: E402
+from util.metrics.images import RESIZES, find_images, pair_by_name, read_image  # noqa: E402
+from util.metrics.protocols import PROTOCOLS  # noqa: E402
+from util.metrics.records import append_scores, format_score, summary, summary_line  # noqa: E402
+from util.metrics.structure import outside_scores, read_pair, structure_scores  # noqa: E402
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("real", type=Path, help="folder of real images of the target domain")
+    add("generated", type=Path, help="folder of translations")
+    add("--inputs", type=Path, help="folder of the translated images, by the same names: adds structure similarity")
+    add("--mask_dir", type=Path, help="folder of masks (white: the object), by the same names; needs --inputs")
+    add("--target_class", type=int, metavar="N", help="share of images of this ImageNet class (zebra 340)")
+    add(
+        "--feature_space",
+        default="auto",
+        metavar="NAME",
+        help="auto, inception, effnet_lite0, or torch-fidelity's names",
+    )
+    add(
+        "--inception_weights",
+        type=Path,
+        metavar="FILE",
+        help="weights-inception-2015-12-05-6726825d.pth, kept elsewhere",
+    )
+    add(
+        "--resize",
+        choices=RESIZES,
+        help="how images reach the network's size; " + "; ".join(map(": ".join, RESIZES.items())),
+    )
+    add("--size", type=int, metavar="PIXELS", help="bring all images to this width and height first (Pillow bicubic)")
+    add(
+        "--protocol",
+        choices=PROTOCOLS,
+        help="the papers' evaluation: checks the counts, size 256, legacy and clean resize",
+    )
+    add("--batch_size", type=int, help="images at once (default 4 on a CPU, else 32)")
+    add("--gpu_ids", help="the GPU to use; -1 for the CPU. Without the flag: a GPU if there is one")
+    add("--cache_dir", default="auto", help="where features of real images are kept, by content; none: nowhere")
+    add("--name", help="experiment: append the scores to checkpoints_dir/NAME/metrics.jsonl; needs a numbered epoch")
+    add("--checkpoints_dir", type=Path, default=Path("./checkpoints"), help="folder of all experiments")
+    add("--out", type=Path, metavar="FILE", help="append the scores to this .jsonl file")
+    add("--epoch", type=int, help="epoch of the weights; without it the number in a folder like test_200")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    opt = parse(argv)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+        evaluate(opt)
+
+
+def evaluate(opt: argparse.Namespace) -> None:
+    if opt.mask_dir and not opt.inputs:
+        raise UserError("--mask_dir needs --inputs, the images that were translated")
+    if (opt.batch_size is not None and opt.batch_size < 1) or (opt.size is not None and opt.size < 1):
+        raise UserError("--batch_size and --size must be at least 1")
+    device = get_device(parse_gpu_ids(opt.gpu_ids or "0", asked_for=opt.gpu_ids is not None))
+    records, epoch = _records(opt)
+    translations = find_images(opt.generated)
+    inputs = pair_by_name(opt.generated, opt.inputs, "--inputs") if opt.inputs else []
+    masks = pair_by_name(opt.generated, opt.mask_dir, "--mask_dir") if opt.mask_dir else []
+
+    rows = {}
+    content = {}  # the scores against the inputs, which no resize changes
+    for resize in _resizes(opt, len(translations)):
+        evaluator = Evaluator(
+            opt.real,
+            opt.feature_space,
+            PROTOCOLS[opt.protocol].size if opt.protocol else opt.size,
+            device,
+            resize=resize,
+            inception_weights=opt.inception_weights,
+            target_class=opt.target_class,
+            batch_size=opt.batch_size,
+            cache_dir=None if opt.cache_dir == "none" else opt.cache_dir,
+        )
+        rows[resize] = evaluator.score(translations)
+        if inputs and not content:
+            content = _against_inputs(evaluator, inputs, masks)
+    for scores in rows.values():
+        scores.update(content)
+
+    print_table(opt, list(rows.values()))
+    for path in records:
+        for scores in rows.values():
+            append_scores(path, scores, epoch, _total_images(path, epoch))
+        for metric in (name for scores in rows.values() for name in scores if name.startswith("F")):
+            print(summary_line(summary(path, metric)))
+
+
+def _records(opt: argparse.Namespace) -> tuple[list[Path], int]:
+    """The files to append to, and the epoch: checked before anything is computed."""
+    records = [opt.out] if opt.out else []
+    if opt.name:
+        if not (opt.checkpoints_dir / opt.name).is_dir():
+            raise UserError(f"--name {opt.name}: there is no folder {opt.checkpoints_dir / opt.name}")
+        records.append(opt.checkpoints_dir / opt.name / "metrics.jsonl")
+    epoch = opt.epoch
+    if epoch is None:
+        folders = [re.fullmatch(r"(?:train|val|test)_(\d+)", part) for part in opt.generated.parts]
+        epoch = next((int(found[1]) for found in reversed(folders) if found), None)
+    if opt.name and epoch is None:
+        raise UserError(f"--name {opt.name} needs --epoch N: the folder's name {opt.generated} does not tell it")
+    return records, epoch or 0
+
+
+def _resizes(opt: argparse.Namespace, translations: int) -> tuple[str | None, ...]:
+    if not opt.protocol:
+        return (opt.resize,)
+    protocol = PROTOCOLS[opt.protocol]
+    protocol.check(translations, len(find_images(opt.real)))
+    if opt.size not in (None, protocol.size):
+        raise UserError(f"--protocol {opt.protocol} sets --size {protocol.size}; leave --size out")
+    if opt.resize:
+        return (opt.resize,)
+    name = resolve(opt.feature_space, opt.inception_weights)
+    return protocol.resizes if name in ("inception", "effnet_lite0") else (None,)
+
+
+def _against_inputs(evaluator: Evaluator, inputs: list, masks: list) -> dict:
+    """Structure, class of the inputs, change outside the masks."""
+    scores = structure_scores((read_pair(source, made) for made, source in inputs), evaluator.space.device)
+    if evaluator.target_class is not None:
+        scores[f"class_{evaluator.target_class}_inputs"] = evaluator.class_share(source for _, source in inputs)
+    if masks:
+        pairs = zip(inputs, masks, strict=True)
+        scores |= outside_scores((*read_pair(source, made), read_image(mask)) for (made, source), (_, mask) in pairs)
+    return scores
+
+
+def _total_images(path: Path, epoch: int) -> int:
+    """Training images up to the end of ``epoch``, from the record of its losses."""
+    rows = read(path.with_name("losses.jsonl")) + read(path)
+    return max((row["total_images"] for row in rows if row["epoch"] == epoch), default=0)
+
+
+def print_table(opt: argparse.Namespace, rows: list[dict]) -> None:
+    """One line a score, for people."""
+    print(f"{opt.generated} ({rows[0]['images']}) against {opt.real} ({rows[0]['references']})")
+    shown = set()
+    for scores in rows:
+        space, resize = scores["feature_space"], scores["resize"]
+        for name, value in scores.items():
+            if not isinstance(value, float) or name.endswith("_se") or name in shown:
+                continue
+            shown.add(name)
+            note = ""
+            if name[:2] in ("FI", "FD"):
+                note = f"{space}; {RESIZES[resize]}"
+            elif name[:2] in ("KI", "KD"):
+                note = f"+- {scores[name + '_se']:.4f} standard error"
+            text = f"{100 * value:.1f}%" if name.startswith("class_") else format_score(value)
+            print(f"  {name:<32} {text:>10}  {note}".rstrip())
+
+
+if __name__ == "__main__":
+    run(main)

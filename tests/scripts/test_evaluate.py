@@ -1,0 +1,161 @@
+"""scripts/evaluate.py: its table, its record, its protocols, and what it says to mistakes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scripts import evaluate
+from util.errors import UserError
+from util.loggers.jsonl import read
+from util.metrics import protocols
+from util.metrics.evaluator import Evaluator
+
+SCRIPT = Path(evaluate.__file__)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """real (5 images), inputs, masks, and translations (4 each) in a folder that tells the epoch."""
+    rng = np.random.default_rng(0)
+    places = {
+        "real": tmp_path / "real",
+        "inputs": tmp_path / "inputs",
+        "masks": tmp_path / "masks",
+        "made": tmp_path / "results" / "run" / "test_30" / "images" / "fake_B",
+    }
+    for name, folder in places.items():
+        folder.mkdir(parents=True)
+        for i in range(5 if name == "real" else 4):
+            coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+            coarse.resize((32, 32), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
+    for i in range(4):
+        source = np.asarray(Image.open(places["inputs"] / f"{i}.png"))
+        made = source.copy()
+        made[:16] = 255 - made[:16]  # the object changes,
+        made[16:] = np.where(source[16:] > 127, source[16:] - 6, source[16:] + 6)  # and all else a little
+        Image.fromarray(made).save(places["made"] / f"{i}.png")
+        mask = np.zeros((32, 32), np.uint8)
+        mask[:16] = 255
+        Image.fromarray(mask).save(places["masks"] / f"{i}.png")
+    return {name: str(folder) for name, folder in places.items()}
+
+
+def test_all_scores_in_table_and_record(folders, tmp_path, capsys):
+    (tmp_path / "checkpoints" / "run").mkdir(parents=True)
+    losses = tmp_path / "checkpoints" / "run" / "losses.jsonl"
+    losses.write_text(json.dumps({"epoch": 30, "total_images": 1234}) + "\n")
+    arguments = [folders["real"], folders["made"], "--inputs", folders["inputs"], "--mask_dir", folders["masks"]]
+    arguments += ["--target_class", "340", "--feature_space", "effnet_lite0", "--out", str(tmp_path / "own.jsonl")]
+    evaluate.main([*arguments, "--name", "run", "--checkpoints_dir", str(tmp_path / "checkpoints")])
+
+    (row,) = read(tmp_path / "checkpoints" / "run" / "metrics.jsonl")
+    scores = row["scores"]
+    assert row["epoch"] == 30 and row["total_images"] == 1234
+    assert read(tmp_path / "own.jsonl")[0]["scores"] == scores
+    assert scores["change_outside"] == pytest.approx(6)
+    assert (scores["images"], scores["references"], scores["masked_images"]) == (4, 5, 4)
+    assert scores["class_340"] == scores["class_340_inputs"] == scores["class_340_real"] == 0
+    assert 0 < scores["self_similarity"] < 1 and 0 < scores["edge_similarity"] <= 1
+
+    printed = capsys.readouterr()
+    assert f"{scores['FD-effnet_lite0']:.2f}" in printed.out
+    for name in ("KD-effnet_lite0", "class_340_real", "change_outside", "standard error", "best"):
+        assert name in printed.out
+    assert "FID" not in printed.out
+    assert printed.err.count("fewer than its 1280 features") == 1
+
+
+def test_equals_the_score_of_training(folders, tmp_path):
+    """The translations as uint8 arrays score what their PNG files score."""
+    evaluate.main(
+        [folders["real"], folders["made"], "--out", str(tmp_path / "m.jsonl"), "--feature_space", "effnet_lite0"]
+    )
+    arrays = [np.asarray(Image.open(path)) for path in sorted(Path(folders["made"]).iterdir())]
+    with pytest.warns(UserWarning):
+        scores = Evaluator(folders["real"], "effnet_lite0").score(arrays)
+    assert read(tmp_path / "m.jsonl")[0]["scores"] == scores
+
+
+def test_protocol_checks_the_counts_and_gives_both_resizes(folders, tmp_path, monkeypatch, capsys):
+    arguments = [
+        folders["real"],
+        folders["made"],
+        "--feature_space",
+        "effnet_lite0",
+        "--out",
+        str(tmp_path / "m.jsonl"),
+    ]
+    with pytest.raises(UserError, match="140 real testB images, not 5"):
+        evaluate.main([*arguments, "--protocol", "horse2zebra"])
+    with pytest.raises(UserError, match="500 real testB images, not 5"):
+        evaluate.main([*arguments, "--protocol", "cat2dog"])
+    few = {name: protocols.Protocol(name, 4, 5, size=48) for name in protocols.PROTOCOLS}
+    monkeypatch.setattr(evaluate, "PROTOCOLS", few)
+    with pytest.raises(UserError, match="sets --size 48"):
+        evaluate.main([*arguments, "--protocol", "horse2zebra", "--size", "256"])
+    evaluate.main([*arguments, "--protocol", "horse2zebra"])
+    legacy, clean = (row["scores"] for row in read(tmp_path / "m.jsonl"))
+    assert legacy["FD-effnet_lite0-legacy"] != clean["FD-effnet_lite0-clean"]
+    printed = capsys.readouterr().out
+    assert "pytorch-fid's" in printed and "clean-fid's `clean`" in printed
+
+
+def test_the_papers_protocols():
+    assert [(p.translations, p.references, p.size) for p in protocols.PROTOCOLS.values()] == [
+        (120, 140, 256),
+        (500, 500, 256),
+    ]
+    assert protocols.PROTOCOLS["horse2zebra"].resizes == ("legacy", "clean")
+
+
+@pytest.mark.parametrize(
+    "extra, message",
+    [
+        (["--mask_dir", "masks"], "--mask_dir needs --inputs"),
+        (["--inputs", "real_but_fewer"], "holds no image named"),
+        (["--name", "nobody"], "--name nobody: there is no folder"),
+        (["--batch_size", "0"], "--batch_size"),
+        (["--feature_space", "resnet"], "--feature_space resnet is not known"),
+    ],
+)
+def test_mistakes_are_named(folders, tmp_path, extra, message):
+    (tmp_path / "real_but_fewer").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "real_but_fewer" / "0.png")
+    extra = [str(tmp_path / word) if (tmp_path / word).exists() else word for word in extra]
+    with pytest.raises(UserError, match=message):
+        evaluate.main([folders["real"], folders["made"], *extra])
+
+
+def test_a_name_needs_an_epoch(folders, tmp_path):
+    (tmp_path / "checkpoints" / "run").mkdir(parents=True)
+    arguments = [
+        folders["real"],
+        folders["inputs"],
+        "--name",
+        "run",
+        "--checkpoints_dir",
+        str(tmp_path / "checkpoints"),
+    ]
+    with pytest.raises(UserError, match="--name run needs --epoch N"):
+        evaluate.main(arguments)
+
+
+@pytest.mark.slow
+def test_from_another_folder(folders, tmp_path):
+    def command(*arguments):
+        return subprocess.run([sys.executable, SCRIPT, *arguments], cwd=tmp_path, capture_output=True, text=True)
+
+    assert "--target_class" in command("--help").stdout
+    failed = command(folders["real"], "nowhere")
+    assert failed.returncode == 2
+    assert failed.stderr == "error: nowhere is not a folder; name one that holds images\n"

@@ -1,0 +1,166 @@
+"""Scores of a set of translations against a set of real images."""
+
+import hashlib
+import io
+import os
+import sys
+import warnings
+import zipfile
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from util.errors import UserError
+from util.files import write_atomic
+from util.metrics import effnet
+from util.metrics.distances import frechet_distance, kernel_distance
+from util.metrics.features import FeatureSpace, resolve
+from util.metrics.images import content_key, find_images, read_image, resize_image
+
+Image = np.ndarray | str | Path
+
+
+def default_cache_dir() -> Path:
+    """``negcut`` in the user's cache folder."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "negcut"
+
+
+class Evaluator:
+    """Fréchet and kernel distance of image sets to one set of real images, and their share of a class.
+
+    reference_paths: a folder of real images, or a list of files
+    feature_space:   auto, inception, effnet_lite0 or a torch-fidelity extractor (see ``features.resolve``)
+    size:            pixels (a number, or height and width) that all images are brought to first, by Pillow's
+                     bicubic filter on 8 bits; None: as they are
+    resize:          how they are then brought to the network's size, one of ``images.RESIZES``; None: the
+                     feature space's default
+    target_class:    number of an ImageNet class (zebra 340), told by EfficientNet-Lite0; None: no class
+    batch_size:      images at once; None: 4 on a CPU, where more is slower, else 32
+    cache_dir:       keeps the real images' features by content; "auto": in the user's cache folder; None: no
+    """
+
+    def __init__(
+        self,
+        reference_paths: str | Path | Iterable[str | Path],
+        feature_space: str = "auto",
+        size: int | tuple[int, int] | None = None,
+        device: str | torch.device = "cpu",
+        *,
+        resize: str | None = None,
+        inception_weights: str | Path | None = None,
+        target_class: int | None = None,
+        batch_size: int | None = None,
+        cache_dir: str | Path | None = "auto",
+    ):
+        if target_class is not None and not 0 <= target_class < 1000:
+            raise UserError(f"--target_class {target_class}: ImageNet's classes are numbered 0 to 999")
+        is_folder = isinstance(reference_paths, str | Path)
+        paths = find_images(reference_paths) if is_folder else list(reference_paths)
+        if len(paths) < 2:
+            raise UserError(f"scores need at least 2 real images, not {len(paths)}")
+        self.size = (size, size) if isinstance(size, int) else size
+        self.target_class = target_class
+        self.batch_size = batch_size or (4 if torch.device(device).type == "cpu" else 32)
+        self.cache_dir = default_cache_dir() if cache_dir == "auto" else cache_dir and Path(cache_dir)
+
+        # One pass gives features and classes where both come from EfficientNet-Lite0 on the same pixels.
+        name = resolve(feature_space, inception_weights)
+        shared = target_class is not None and name == effnet.NAME and resize in (None, "pillow")
+        self.space = FeatureSpace(name, device, resize, inception_weights, layers=("logits",) if shared else ())
+        self.classifier = self.space if shared else None
+        if target_class is not None and not shared:
+            self.classifier = FeatureSpace(effnet.NAME, device, layers=("logits",))
+        self.references = self._cached_features(paths)
+        self.warned = False
+
+    def score(self, images: Iterable[Image]) -> dict[str, float | int | str]:
+        """uint8 arrays (H, W, 3) or files -> a flat dict: floats are scores, the rest are notes on them.
+
+        FID, KID, KID_se (or FD-NAME, KD-NAME, KD-NAME_se), and with a target class ``class_N`` and
+        ``class_N_real``, shares in [0, 1]; ``images`` and ``references`` (counts), ``feature_space``,
+        ``resize``. Arrays and the PNG files made of them score the same.
+        """
+        features = self._features(images)
+        x, y = features["features"], self.references["features"]
+        if len(x) < 2:
+            raise UserError(f"scores need at least 2 translations, not {len(x)}")
+        self._warn_of_few(len(x), *y.shape)
+        kernel, error = kernel_distance(x, y)
+        kernel_name = self.space.metric_name("K")
+        scores = {self.space.metric_name("F"): frechet_distance(x, y), kernel_name: kernel, f"{kernel_name}_se": error}
+        if self.target_class is not None:
+            scores[f"class_{self.target_class}"] = self._share(features)
+            scores[f"class_{self.target_class}_real"] = self._share(self.references)
+        counts = {"images": len(x), "references": len(y)}
+        return scores | counts | {"feature_space": self.space.name, "resize": self.space.resize}
+
+    def class_share(self, images: Iterable[Image]) -> float:
+        """Share of ``images`` that the classifier calls the target class."""
+        return self._share(self._features(images))
+
+    def _share(self, features: dict[str, torch.Tensor]) -> float:
+        return (features["classes"] == self.target_class).double().mean().item()
+
+    def _features(self, images: Iterable[Image]) -> dict[str, torch.Tensor]:
+        """features (N, d) float32 and, with a target class, classes (N,) int64."""
+        features, classes = [], []
+        for batch in _batches(images, self.batch_size):
+            arrays = [read_image(image) for image in batch]
+            arrays = [resize_image(array, self.size) for array in arrays] if self.size else arrays
+            found = self.space(arrays)
+            features.append(found[self.space.layer])
+            if self.classifier is not None:
+                found = found if self.classifier is self.space else self.classifier(arrays)
+                classes.append(found["logits"].argmax(1))
+        empty = torch.zeros(0, 0)
+        return {"features": torch.cat(features or [empty])} | ({"classes": torch.cat(classes)} if classes else {})
+
+    def _cached_features(self, paths: list[str | Path]) -> dict[str, torch.Tensor]:
+        if self.cache_dir is None:
+            return self._features(paths)
+        parts = [
+            content_key(paths),
+            self.space.identity,
+            self.space.layer,
+            str(self.size),
+            str(self.classifier is not None),
+        ]
+        path = self.cache_dir / "features" / (hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32] + ".npz")
+        try:
+            with np.load(path) as file:
+                return {name: torch.from_numpy(file[name]) for name in file.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # not there, or damaged
+            features = self._features(paths)
+        buffer = io.BytesIO()
+        np.savez(buffer, **{name: value.numpy() for name, value in features.items()})
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, buffer.getvalue())
+        except OSError as error:
+            warnings.warn(f"features of the real images could not be kept in {path.parent}: {error}", stacklevel=3)
+        return features
+
+    def _warn_of_few(self, images: int, references: int, dims: int) -> None:
+        if min(images, references) < dims and not self.warned:
+            self.warned = True
+            warnings.warn(
+                f"{self.space.metric_name('F')} of {images} translations and {references} real images, fewer "
+                f"than its {dims} features: it is too high, and to be compared at equal counts only; "
+                f"{self.space.metric_name('K')} has no such bias",
+                stacklevel=3,
+            )
+
+
+def _batches(images: Iterable[Image], size: int) -> Iterator[list[Image]]:
+    images = iter(images)
+    while batch := list(islice(images, size)):
+        yield batch

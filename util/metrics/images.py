@@ -1,0 +1,113 @@
+"""Finding, reading and resizing the images that are scored. Every resize names its filter: scores depend on
+it."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from util.errors import UserError
+
+ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff", ".webp"}
+FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+# How an image is brought to the size that a feature network takes.
+RESIZES = {
+    "pillow": "Pillow bicubic on 8 bits, antialiased",
+    "clean": "Pillow bicubic on 32-bit floats, antialiased: clean-fid's `clean`",
+    "legacy": "torch bilinear, not antialiased: pytorch-fid's and clean-fid's `legacy_pytorch`",
+    "fidelity": "torch-fidelity's own inside its extractor, bilinear as in TensorFlow 1, not antialiased",
+}
+
+
+def find_images(folder: str | Path) -> list[Path]:
+    """All images below ``folder`` in sorted order; hidden files are left out."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; name one that holds images")
+    inside = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+    paths = [p for p in inside if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+    if not paths:
+        raise UserError(f"{folder} holds no image ({' '.join(sorted(ENDINGS))})")
+    return paths
+
+
+def read_image(image: str | Path | np.ndarray) -> np.ndarray:
+    """A file or a uint8 array (H, W), (H, W, 1) or (H, W, 3) -> (H, W, 3) uint8; of 16 bits the high byte."""
+    if not isinstance(image, np.ndarray):
+        try:
+            with Image.open(image) as file:
+                if file.mode.startswith("I"):
+                    image = (np.asarray(file).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+                else:
+                    image = np.asarray(file.convert("RGB"))
+        except OSError as error:
+            raise UserError(f"{image} is not a readable image ({error})") from None
+    if image.dtype != np.uint8:
+        raise TypeError(f"images are scored as uint8 in 0..255, not {image.dtype}")
+    image = image[:, :, None] if image.ndim == 2 else image
+    return image.repeat(3, axis=2) if image.shape[2] == 1 else image
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int], filter: str = "bicubic") -> np.ndarray:
+    """(H, W, 3) or (H, W) uint8 -> the same at ``size`` (height, width), by Pillow's filter of that name."""
+    if image.shape[:2] == tuple(size):
+        return image
+    return np.asarray(Image.fromarray(image).resize(size[::-1], FILTERS[filter]))
+
+
+def to_network_size(image: np.ndarray, size: int, resize: str) -> torch.Tensor:
+    """(H, W, 3) uint8 -> (3, size, size) in 0..255 by a way of ``RESIZES``: uint8 for ``pillow``, float32
+    for others.
+
+    ``fidelity`` leaves the image as it is, for the extractor to resize.
+    """
+    if resize == "fidelity":
+        return _channels_first(image)
+    if resize == "pillow":
+        return _channels_first(resize_image(image, (size, size)))
+    if resize == "legacy":
+        floats = _channels_first(image).float()[None]
+        return F.interpolate(floats, (size, size), mode="bilinear", align_corners=False)[0].clamp(0, 255)
+    planes = [Image.fromarray(plane) for plane in image.astype(np.float32).transpose(2, 0, 1)]
+    resized = np.stack([np.asarray(plane.resize((size, size), FILTERS["bicubic"])) for plane in planes])
+    return torch.from_numpy(resized).clamp(0, 255)
+
+
+def _channels_first(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def content_key(paths: Iterable[str | Path]) -> str:
+    """A hash of the files' contents, whatever their names, folder and order."""
+    each = sorted(_hash_file(path) for path in paths)
+    return hashlib.sha256("".join(each).encode()).hexdigest()
+
+
+def _hash_file(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def pair_by_name(folder: str | Path, others: str | Path, flag: str) -> list[tuple[Path, Path]]:
+    """Each image of ``folder`` with the one of ``others`` that has its name, endings aside; ``flag`` names
+    ``others``."""
+    by_name = {path.relative_to(others).with_suffix(""): path for path in find_images(others)}
+    pairs = []
+    for path in find_images(folder):
+        name = path.relative_to(folder).with_suffix("")
+        if name not in by_name:
+            raise UserError(
+                f"{flag} {others} holds no image named {name} for {path}; names must be equal, endings aside"
+            )
+        pairs.append((path, by_name[name]))
+    return pairs
