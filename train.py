@@ -15,6 +15,7 @@ from util.interruption import EXIT_CODE, Interruption
 from util.loggers import Progress, create_loggers
 from util.stopwatch import Stopwatch
 from util.training_run import TrainingRun
+from util.validation import create_validation
 
 
 def main() -> None:
@@ -22,6 +23,7 @@ def main() -> None:
     dataset = create_dataset(opt)
     model = create_model(opt)
     training = TrainingRun(opt, model, dataset)  # checkpoints, and the position that a resumed run goes on from
+    validation = create_validation(opt, create_dataset, options.for_testing(opt), model.device)
     options.save_options(opt, training.folder)
     last_epoch = opt.n_epochs + opt.n_epochs_decay
     epoch, done, total = training.start.epoch, training.start.epoch_images, training.start.total_images
@@ -31,16 +33,17 @@ def main() -> None:
         training.announce(loggers)
         while epoch <= last_epoch and not interruption.reason:
             dataset.set_epoch(epoch, skip_images=done)
+            progress = Progress(epoch, done, total, 0, len(dataset), last_epoch)
             for batch in stopwatch.watch(dataset, count=training.images_in):
                 model.set_input(batch)
-                model.optimize_parameters()
+                with model.autocast():
+                    model.optimize_parameters()
+                model.update_ema()
+
                 images = training.images_in(batch)
                 done, total = done + images, total + images
-
-                progress = Progress(
-                    epoch, done, total, images, len(dataset), last_epoch,
-                    stopwatch.seconds_per_image, stopwatch.data_share, model.learning_rates(),
-                )  # fmt: skip
+                speed = stopwatch.seconds_per_image, stopwatch.data_share, model.learning_rates()
+                progress = Progress(epoch, done, total, images, len(dataset), last_epoch, *speed)
                 loggers.step(progress)
                 if progress.passed(opt.print_freq):
                     loggers.log_losses(progress, training.checked_losses())
@@ -52,7 +55,7 @@ def main() -> None:
                     break
             else:
                 model.update_learning_rate()
-                training.end_epoch(epoch, total, loggers)
+                training.end_epoch(progress, loggers, validation)
                 epoch, done = epoch + 1, 0
         finished = epoch > last_epoch
         training.save_latest(Position(epoch, done, total))

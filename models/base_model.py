@@ -1,5 +1,6 @@
 """What all models share: input, one step, losses, pictures, checkpoints, learning rates."""
 
+import copy
 import random
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 
 from models.networks import init_net  # noqa: F401  (official model files expect it here)
 from models.schedulers import get_scheduler
-from util import checkpoints
+from util import checkpoints, precision
 from util.devices import get_device
+from util.image_pool import ImagePool
 
 
 class BaseModel(ABC):
@@ -36,6 +38,8 @@ class BaseModel(ABC):
         self.gpu_ids = opt.gpu_ids
         self.isTrain = opt.isTrain
         self.device = get_device(opt.gpu_ids)
+        self.precision = getattr(opt, "precision", "fp32")
+        precision.configure(self.precision, self.device)
         self.save_dir = Path(opt.checkpoints_dir) / opt.name
         self.loss_names: list[str] = []
         self.model_names: list[str] = []
@@ -43,6 +47,7 @@ class BaseModel(ABC):
         self.optimizers: list[torch.optim.Optimizer] = []
         self.schedulers: list = []
         self.image_paths: list[str] = []
+        self.netG_ema: nn.Module | None = None  # made in setup
         self.unread: list[tuple] = []  # updates of which nobody has read yet whether they were made
         self.metric = 0.0  # what the plateau schedule watches
         # All randomness of a step: positions are drawn on the host, noise where it is used.
@@ -66,6 +71,12 @@ class BaseModel(ABC):
 
     def setup(self, opt) -> None:
         """Make the schedules; load weights when testing."""
+        if getattr(opt, "channels_last", False):
+            for net in self.networks().values():
+                net.to(memory_format=torch.channels_last)
+        if self.isTrain and opt.ema_decay:
+            self.netG_ema = copy.deepcopy(self.generator()).requires_grad_(False)
+            self.model_names.append("G_ema")
         if self.isTrain:
             self.schedulers = [get_scheduler(optimizer, opt) for optimizer in self.optimizers]
         if not self.isTrain:
@@ -100,6 +111,27 @@ class BaseModel(ABC):
         betas = (opt.beta1, opt.beta2)
         return torch.optim.Adam(net.parameters(), lr=opt.lr if lr is None else lr, betas=betas, fused=True)
 
+    def autocast(self):
+        """The context in which a step or a translation runs, as ``--precision`` says."""
+        return precision.autocast(self.precision, self.device)
+
+    def generator(self) -> nn.Module:
+        """The network that translates in ``--direction``."""
+        return self.netG
+
+    def update_ema(self) -> None:
+        """With ``--ema_decay``: move the average of the generator's weights towards those of this step."""
+        if self.netG_ema is None:
+            return
+        decay = self.opt.ema_decay
+        if decay >= 1:  # a half-life in images
+            decay = 0.5 ** (len(self.image_paths) / decay)
+        with torch.no_grad():
+            ours, theirs = list(self.netG_ema.parameters()), list(self.generator().parameters())
+            torch._foreach_lerp_(ours, theirs, 1 - decay)
+            for average, value in zip(self.netG_ema.buffers(), self.generator().buffers(), strict=True):
+                average.copy_(value)
+
     def networks(self) -> dict[str, nn.Module]:
         """The networks by name, in the order of ``model_names``."""
         return {name: getattr(self, "net" + name) for name in self.model_names}
@@ -114,7 +146,7 @@ class BaseModel(ABC):
 
     def test(self) -> None:
         """Translate without gradients."""
-        with torch.inference_mode():
+        with torch.inference_mode(), self.autocast():
             self.forward()
             self.compute_visuals()
 
@@ -133,6 +165,10 @@ class BaseModel(ABC):
         tensors = [torch.as_tensor(v, device=self.device).detach().double().mean() for v in values.values()]
         return dict(zip(values, torch.stack(tensors).tolist(), strict=True)) if tensors else {}
 
+    def get_current_statistics(self) -> dict[str, float]:
+        """Further numbers about the last step, for the record and the plots."""
+        return {}
+
     def update_learning_rate(self) -> None:
         """Step the schedules; called at the end of every epoch."""
         for scheduler in self.schedulers:
@@ -141,8 +177,10 @@ class BaseModel(ABC):
             else:
                 scheduler.step()
 
-    def learning_rates(self) -> list[float]:
-        return [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
+    def learning_rates(self) -> dict[str, float]:
+        """By network: G, D, ..."""
+        optimizers = {k: v for k, v in vars(self).items() if isinstance(v, torch.optim.Optimizer)}
+        return {name.removeprefix("optimizer_"): o.param_groups[0]["lr"] for name, o in optimizers.items()}
 
     def set_requires_grad(self, nets, requires_grad: bool = False) -> None:
         """Freeze or unfreeze networks."""
@@ -163,25 +201,48 @@ class BaseModel(ABC):
             checkpoints.load_weights(net, path, self.architecture_flags)
 
     def training_state(self) -> dict:
-        """Everything that the next step depends on."""
+        """What the next step depends on and all ranks share."""
         return {
             "networks": {name: net.state_dict() for name, net in self.networks().items()},
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
-            "rng": rng_state(self),
             "metric": self.metric,
         }
 
-    def load_training_state(self, state: dict) -> None:
-        """Continue from ``training_state()``."""
+    def load_training_state(self, state: dict, epoch: int, new_rates: bool = False) -> None:
+        """Continue from ``training_state()`` in ``epoch``. ``new_rates``: learning rates, betas and schedules are those
+        of the flags, as if they had held from the start, not those of the state."""
         for name, net in self.networks().items():
             net.load_state_dict(state["networks"][name])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            rates = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
             optimizer.load_state_dict(saved)
+            if new_rates:
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group.update(rate)
+        self.metric = state["metric"]
+        if new_rates:
+            self.schedule_from(epoch)
+            return
         for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
+
+    def schedule_from(self, epoch: int) -> None:
+        """Learning rates as the schedules have them at the start of ``epoch``. Plateau's follow from scores: anew."""
+        if self.opt.lr_policy != "plateau":
+            for _ in range(epoch - self.opt.epoch_count):
+                self.update_learning_rate()
+
+    def rank_state(self) -> dict:
+        """What the next step depends on and each rank has its own: generators, and memories of images."""
+        pools = {name: value.images for name, value in vars(self).items() if isinstance(value, ImagePool)}
+        return {"rng": rng_state(self), "pools": pools}
+
+    def load_rank_state(self, state: dict) -> None:
+        """Continue from ``rank_state()``."""
         set_rng_state(self, state["rng"])
-        self.metric = state["metric"]
+        for name, images in state["pools"].items():
+            getattr(self, name).images = [image.to(self.device) for image in images]
 
     def print_networks(self, verbose: bool) -> None:
         """Parameters of each network, and its layers if ``verbose``."""
@@ -196,15 +257,18 @@ def rng_state(model: BaseModel) -> dict:
     name, keys, *rest = np.random.get_state()
     state = {"patches": model.rng.bit_generator.state, "noise": model.noise_rng.get_state()}
     state |= {"python": random.getstate(), "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest)}
-    return state | {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+    cuda = torch.cuda.get_rng_state(model.device) if model.device.type == "cuda" else None
+    return state | {"torch": torch.get_rng_state(), "cuda": cuda, "device": model.device.type}
 
 
 def set_rng_state(model: BaseModel, state: dict) -> None:
+    """Another kind of device has another kind of generators: those on it then start anew."""
     model.rng.bit_generator.state = state["patches"]
-    model.noise_rng.set_state(state["noise"])
     random.setstate(state["python"])
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state["torch"])
-    if len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if state["device"] == model.device.type:
+        model.noise_rng.set_state(state["noise"])
+        if state["cuda"] is not None:
+            torch.cuda.set_rng_state(state["cuda"], model.device)

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from models import networks
 from models.base_model import BaseModel
-from models.losses import GANLoss, patch_nce_loss, patch_similarities
+from models.losses import GANLoss, patch_nce_loss, patch_similarities, similarity_statistics
 from util.errors import UserError
 from util.flag_types import layer_list, non_negative, non_negative_int, positive, positive_int, str2bool
 
+COLLAPSED = 1e-3  # a contrastive loss below it, per unit of lambda_NCE, is practically zero
 # "Fast": no identity branch, a stronger contrastive loss, mirrored inputs, half the epochs.
 FAST = dict(nce_idt=False, lambda_NCE=10.0, flip_equivariance=True, n_epochs=150, n_epochs_decay=50)
 
@@ -72,6 +73,8 @@ class CUTModel(BaseModel):
         super().__init__(opt)
         self.loss_names = ["G_GAN", "D_real", "D_fake", "G", "NCE"]
         self.visual_names = ["real_A", "fake_B", "real_B"]
+        self.statistics: dict[str, Tensor] = {}
+        self.quiet_steps = torch.zeros((), device=self.device)  # steps in a row in which the contrastive loss was zero
         self.nce_layers = [int(layer) for layer in opt.nce_layers.split(",")]
         if opt.nce_idt and self.isTrain:
             self.loss_names.append("NCE_Y")
@@ -180,6 +183,10 @@ class CUTModel(BaseModel):
             loss_G.backward()
             self.apply_gradients("G", *optimizers)
         self.loss_G_GAN, self.loss_G = loss_GAN.detach(), loss_G.detach()
+        if nce:
+            quiet = nce[0].detach() < COLLAPSED * self.opt.lambda_NCE
+            self.quiet_steps = (self.quiet_steps + 1) * quiet
+            self.statistics["steps_without_contrast"] = self.quiet_steps
         for name, loss in zip(("NCE", "NCE_Y"), nce or [loss_GAN.new_zeros(())] * 2, strict=False):
             setattr(self, "loss_" + name, loss.detach())
 
@@ -195,14 +202,20 @@ class CUTModel(BaseModel):
                 query = self.netF.project(branch.translation, patch_ids)
             with torch.no_grad():
                 key = self.netF.project(branch.source, patch_ids)
-            negatives = self.negatives(phase, index)
-            layers = zip(query, key, negatives, strict=True)
-            losses.append(self.opt.lambda_NCE * sum(self.layer_loss(*layer) for layer in layers) / len(query))
+            total = 0.0
+            for layer, (q, k, n) in enumerate(zip(query, key, self.negatives(phase, index), strict=True)):
+                positive, negative = patch_similarities(q, k, n, self.opt.nce_includes_all_negatives_from_minibatch)
+                total = total + patch_nce_loss(positive, negative, self.opt.nce_T)
+                if phase == "G" and index == 0:
+                    self.statistics |= similarity_statistics(self.nce_layers[layer], positive, negative, n is None)
+            losses.append(self.opt.lambda_NCE * total / len(query))
         return losses
 
-    def layer_loss(self, query: Tensor, key: Tensor, negatives: Tensor | None) -> Tensor:
-        across_images = self.opt.nce_includes_all_negatives_from_minibatch
-        return patch_nce_loss(*patch_similarities(query, key, negatives, across_images), self.opt.nce_T)
+    def get_current_statistics(self) -> dict[str, float]:
+        """Mean cosine of query and positive, query and negatives, in each layer of ``nce_layers``, and for how many
+        steps in a row the contrastive loss has been practically zero, so that nothing ties a translation to its source."""
+        values = torch.stack([v.float() for v in self.statistics.values()]).tolist() if self.statistics else []
+        return dict(zip(self.statistics, values, strict=True))
 
     def negatives(self, phase: str, branch: int) -> list[Tensor | None]:
         """The negatives (B, n, C) of each layer; None stands for the other positions' keys."""

@@ -60,6 +60,15 @@ def patch_nce_loss(positive: Tensor, negative: Tensor, temperature: float) -> Te
     return -logits.log_softmax(dim=-1)[..., 0].mean()
 
 
+def similarity_statistics(layer: int, positive: Tensor, negative: Tensor, own_among_them: bool) -> dict[str, Tensor]:
+    """Mean cosines of ``patch_similarities``; with ``own_among_them`` without the -10 that stands for the own key."""
+    mean = negative.detach().mean()
+    if own_among_them:
+        count = negative.shape[-1]
+        mean = (mean * count + 10) / max(1, count - 1)
+    return {f"similarity_positive_{layer}": positive.detach().mean(), f"similarity_negative_{layer}": mean}
+
+
 def diversity_loss(negatives: Tensor) -> Tensor:
     """-mean |n[first half] - n[second half]| of (B, n, C) negatives: low when they are spread."""
     half = negatives.shape[1] // 2

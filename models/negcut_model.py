@@ -91,6 +91,7 @@ class NEGCUTModel(CUTModel):
         nce = self.contrastive_losses("N")
         made = self.made if self.opt.diversity_both else self.made[-1:]
         diversity = [diversity_loss(n) for negatives in made for n in negatives]
+        self.statistics["diversity"] = -diversity[-1].detach()
         loss_N = -sum(nce) / len(nce) + self.opt.lambda_MS_neg * sum(diversity) / len(diversity)
         loss_N.backward()
         self.apply_gradients("N", self.optimizer_N)

@@ -1,6 +1,7 @@
 """Every flag. ``parse`` resolves the command line once into a plain namespace that nothing writes to afterwards."""
 
 import argparse
+import copy
 import json
 import math
 import sys
@@ -64,9 +65,13 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
     parser.set_defaults(**_known(parser, saved))
     for kind, title, package in (("model", "model", models), ("dataset_mode", "dataset", data)):
         name = getattr(parser.parse_known_args()[0], kind)
+        before = _known(parser, saved)
         with parser.group(f"{title} {name}"):
             parser = package.get_option_setter(name)(parser, is_train)
-        parser.set_defaults(**_known(parser, saved))
+        values = _known(parser, saved)
+        if name != saved.get(kind, name):  # another one than trained with, as --model test: its own defaults hold
+            values = {k: v for k, v in values.items() if k not in before}
+        parser.set_defaults(**values)
     parser.add_argument("-h", "--help", action="help", help="show this help and exit")
     if not is_train and "load_size" not in explicit_flags(parser):
         parser.set_defaults(load_size=parser.parse_known_args()[0].crop_size)  # test images are not jittered
@@ -85,6 +90,13 @@ def explicit_flags(parser: OptionParser) -> set[str]:
     """Names of the options that the user typed."""
     actions = (parser._option_string_actions.get(a.split("=")[0]) for a in parser.argv)
     return {action.dest for action in actions if action}
+
+
+def for_testing(opt: argparse.Namespace) -> argparse.Namespace:
+    """The options with which test.py would translate the test split, for scores during training."""
+    test = copy.copy(opt)
+    test.isTrain, test.phase, test.load_size, test.batch_size, test.num_threads = False, "test", opt.crop_size, 1, 0
+    return test
 
 
 def save_options(opt: argparse.Namespace, folder: str | Path) -> None:

@@ -1,6 +1,7 @@
 """The flags that training and testing share. Names and defaults are those of the official CUT code."""
 
 from util.flag_types import count_or_inf, non_negative_int, positive, positive_int, str2bool
+from util.precision import PRECISIONS
 
 NETWORKS_G = ["resnet_9blocks", "resnet_6blocks", "resnet_4blocks", "unet_256", "unet_128"]
 NETWORKS_G += ["stylegan2", "smallstylegan2", "resnet_cat"]
@@ -23,6 +24,10 @@ def add_base_options(parser) -> None:
             help="fixes weights, data order, augmentation, patches and noise",
         )
         add("--gpu_ids", default="0", help="the GPU to use; -1 for the CPU. Without the flag: a GPU if there is one")
+        add(
+            "--precision", default="fp32", choices=PRECISIONS, help="arithmetic of the networks; losses are always fp32"
+        )
+        add("--channels_last", action="store_true", help="keep images with their channels innermost in memory")
         add("--verbose", action="store_true", help="print the networks in full")
 
     with parser.group("model"):

@@ -1,6 +1,6 @@
 """The flags of train.py."""
 
-from util.flag_types import non_negative, non_negative_int, positive, positive_int, seconds
+from util.flag_types import count_or_inf, non_negative, non_negative_int, positive, positive_int, seconds
 
 GAN_MODES = ["vanilla", "lsgan", "wgangp", "nonsaturating"]
 
@@ -23,18 +23,52 @@ def add_train_options(parser) -> None:
         add("--gan_mode", default="lsgan", choices=GAN_MODES, help="the adversarial objective")
         add("--pool_size", type=non_negative_int, default=50, help="translated images that the pool for D remembers")
 
+        add("--ema_decay", type=non_negative, default=0.0, help="averaged copy of G: factor a step, or from 1 up its "
+            "half-life in images; 0: none")  # fmt: skip
+
     with parser.group("checkpoints"):
         add("--continue_train", action="store_true", help="go on from the latest checkpoint; needs no other flag")
         add("--epoch_count", type=positive_int, default=1, help="number of the first epoch; found by --continue_train")
         add("--save_latest_freq", type=positive_int, default=5000, help="images between two saves of `latest`")
         add("--save_epoch_freq", type=positive_int, default=5, help="epochs between two saves under the epoch's number")
-        add("--save_latest_every", type=seconds, default=None, help="time between two saves of `latest`: 10m, 600s, 0.5h")
-        add("--time_budget", type=seconds, default=None, help="save and exit after this time: 90m, 1.5h; exit status 75")
-        add("--max_bad_steps", type=positive_int, default=20, help="stop after as many updates in a row with NaN or Inf")
+        add(
+            "--save_latest_every",
+            type=seconds,
+            default=None,
+            help="time between two saves of `latest`: 10m, 600s, 0.5h",
+        )
+        add(
+            "--time_budget", type=seconds, default=None, help="save and exit after this time: 90m, 1.5h; exit status 75"
+        )
+        add(
+            "--max_bad_steps", type=positive_int, default=20, help="stop after as many updates in a row with NaN or Inf"
+        )
         add("--save_by_iter", action="store_true", help="name the saves of `latest` by iteration and keep them")
         add("--evaluation_freq", type=positive_int, default=5000, help="accepted for compatibility; see --eval_freq")
         add("--pretrained_name", default=None, help="experiment whose weights training starts from")
         add("--phase", default="train", help="train, val or test: the start of the subfolders' names")
+
+    with parser.group("scores"):
+        add(
+            "--eval_freq",
+            type=non_negative_int,
+            default=5,
+            help="epochs between two evaluations of the test split; 0: never",
+        )
+        add("--eval_num", type=count_or_inf, default=float("inf"), help="test images to evaluate at most")
+        add(
+            "--eval_metric",
+            default=None,
+            help="score that `best` follows, such as FID or KID; by default the Frechet distance",
+        )
+        add("--feature_space", default="auto", help="auto, inception, effnet_lite0 or an extractor of torch-fidelity")
+        add("--inception_weights", default=None, help="file with the weights of FID's Inception network")
+        add(
+            "--target_class",
+            type=non_negative_int,
+            default=None,
+            help="ImageNet class that translations should show: zebra 340",
+        )
 
     with parser.group("monitoring"):
         add("--print_freq", type=positive_int, default=100, help="images between two lines of losses")

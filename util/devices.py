@@ -21,7 +21,8 @@ def parse_gpu_ids(text: str, asked_for: bool) -> list[int]:
         raise UserError(f"--gpu_ids {text}: GPU {missing[0]} is not there ({there}); use -1 for the CPU")
     if len(ids) > 1:
         raise UserError(
-            f"--gpu_ids {text}: one process uses one GPU; start `torchrun --nproc_per_node={len(ids)} train.py ...` instead"
+            f"--gpu_ids {text}: one process uses one GPU; for several start "
+            f"`torchrun --nproc_per_node={len(ids)} train.py ...`"
         )
     return ids
 

@@ -8,7 +8,10 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
 
 
 class Interruption:
-    """``reason`` is None until Ctrl-C, SIGTERM, SIGUSR1 or the end of ``budget`` seconds. A second Ctrl-C ends at once."""
+    """``reason`` is None until Ctrl-C, SIGTERM, SIGUSR1 or the end of ``budget`` seconds.
+
+    A second Ctrl-C ends at once.
+    """
 
     def __init__(self, budget: float | None = None):
         self.deadline = time.monotonic() + budget if budget else float("inf")

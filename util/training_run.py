@@ -1,5 +1,6 @@
 """What surrounds the training loop: where it starts, when and what it saves, numbers going wrong, the summary."""
 
+import re
 import time
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from util.errors import UserError
 from util.loggers import Progress
 from util.loggers.base import warn
 from util.loggers.jsonl import read
+from util.metrics.records import summary, summary_line
+
+COLLAPSE_STEPS = 200
 
 
 class TrainingRun:
@@ -23,6 +27,8 @@ class TrainingRun:
         self.begun = self.saved_at = time.monotonic()
         self.save_failed = False
         self.bad_in_a_row = 0
+        self.collapse_told = False
+        self.score_line = ""
         if is_overridden(model, "data_dependent_initialize"):
             dataset.set_epoch(opt.epoch_count)
             model.data_dependent_initialize(next(iter(dataset)))
@@ -37,20 +43,24 @@ class TrainingRun:
         return Position(self.opt.epoch_count)
 
     def _resume(self) -> Position:
-        if self.opt.epoch == "latest":
-            position = checkpoints.load_state(self.model, self.opt)
-            if position:
-                return position
-        return self._resume_from_weights()
+        opt = self.opt
+        if opt.epoch != "latest":
+            return self._resume_from_weights()
+        position = checkpoints.load_state(self.model, opt)
+        if position is None and not any(self.folder.glob("*_net_*.pth")) and not opt.pretrained_name:
+            print(f"{self.folder} holds no checkpoint yet: training starts at its beginning")
+            return self._new()
+        if position and opt.epoch_count not in (1, position.epoch):
+            print(f"--epoch_count {opt.epoch_count} is left out: the state goes on in epoch {position.epoch}")
+        return position or self._resume_from_weights()
 
     def _resume_from_weights(self) -> Position:
         """Checkpoints of the official code hold weights alone."""
         self.model.load_networks(self.opt.epoch)
         epoch, how = self._epoch_of_weights()
-        for _ in range(epoch - self.opt.epoch_count):
-            self.model.update_learning_rate()
+        self.model.schedule_from(epoch)
         print(
-            f"{self.folder} has weights but no latest_state.pt for --epoch {self.opt.epoch}: optimizers and random "
+            f"{self.folder} has weights but no {checkpoints.STATE} for --epoch {self.opt.epoch}: optimizers and random "
             f"numbers start anew at epoch {epoch} ({how})"
         )
         return Position(epoch, total_images=(epoch - 1) * len(self.dataset))
@@ -61,19 +71,13 @@ class TrainingRun:
             return self.opt.epoch_count, "from --epoch_count"
         if self.opt.epoch.isdigit():
             return int(self.opt.epoch) + 1, "from --epoch"
-        record = read(self.folder / "losses.jsonl")
-        if record:
-            return record[-1]["epoch"], "from losses.jsonl"
+        found = [(row["epoch"], "from losses.jsonl") for row in read(self.folder / "losses.jsonl")[-1:]]
         log = self.folder / "loss_log.txt"
-        lines = log.read_text().splitlines() if log.exists() else []
-        epochs = [int(line.split(",")[0].split(":")[1]) for line in lines if line.startswith("(epoch:")]
-        if epochs:
-            return epochs[-1], "from loss_log.txt"
-        saved = [p.name.split("_")[0] for p in self.folder.glob("*_net_G*.pth")]
-        numbers = [int(name) for name in saved if name.isdigit()]
-        if numbers:
-            return max(numbers) + 1, "from the newest numbered checkpoint"
-        return 1, "no record of it was found; --epoch_count says otherwise"
+        lines = log.read_text(errors="replace") if log.exists() else ""
+        found += [(int(epoch), "from loss_log.txt") for epoch in re.findall(r"^\(epoch: (\d+),", lines, re.M)[-1:]]
+        saved = [path.name.split("_")[0] for path in self.folder.glob("*_net_G*.pth")]
+        found += [(int(name) + 1, "from the newest numbered checkpoint") for name in saved if name.isdigit()]
+        return max(found, default=(1, "no record of it was found; --epoch_count says otherwise"))
 
     def images_in(self, batch: dict) -> int:
         """Images of the translated side in a batch."""
@@ -95,7 +99,14 @@ class TrainingRun:
                     f"--max_bad_steps {self.opt.max_bad_steps}: as many updates in a row had NaN or Inf; the last good "
                     f"checkpoint is kept in {self.folder}, a smaller --lr or --precision fp32 may help"
                 )
-        return self.model.get_current_losses()
+        losses, statistics = self.model.get_current_losses(), self.model.get_current_statistics()
+        if statistics.pop("steps_without_contrast", 0) >= COLLAPSE_STEPS and not self.collapse_told:
+            self.collapse_told = True
+            warn(
+                f"the contrastive loss has been practically zero for {COLLAPSE_STEPS} steps: nothing ties translations "
+                "to their sources now; docs/training.md says what to try"
+            )
+        return losses | statistics
 
     def save_is_due(self, progress: Progress) -> bool:
         every = self.opt.save_latest_every
@@ -110,11 +121,29 @@ class TrainingRun:
         self._try_to_save(lambda: self.model.save_networks(name))
         self.saved_at = time.monotonic()
 
-    def end_epoch(self, epoch: int, total: int, loggers) -> None:
-        """Save where ``--save_epoch_freq`` says so."""
-        if epoch % self.opt.save_epoch_freq == 0:
+    def end_epoch(self, progress: Progress, loggers, validation=None) -> None:
+        """Evaluate and save where ``--eval_freq`` and ``--save_epoch_freq`` say so."""
+        opt, epoch = self.opt, progress.epoch
+        if validation and (epoch % opt.eval_freq == 0 or epoch == progress.last_epoch):
+            scores, samples = validation.run(self.model)
+            loggers.log_scores(progress, scores)
+            loggers.log_samples(progress, samples)
+            self._follow_best(epoch, scores)
+        if epoch % opt.save_epoch_freq == 0:
             self._try_to_save(lambda: self.model.save_networks(epoch))
-            self.save_latest(Position(epoch + 1, 0, total))
+            self.save_latest(Position(epoch + 1, 0, progress.total_images))
+
+    def _follow_best(self, epoch: int, scores: dict) -> None:
+        """Keep the weights of the best epoch so far as ``best_net_*.pth``."""
+        metric = self.opt.eval_metric or next(iter(scores))
+        if metric not in scores:
+            raise UserError(f"--eval_metric {metric} is not among the scores: {', '.join(scores)}")
+        found = summary(self.folder / "metrics.jsonl", metric)
+        if found:
+            self.score_line = summary_line(found)
+            print(self.score_line)
+            if found["best_epoch"] == epoch:
+                self._try_to_save(lambda: self.model.save_networks("best"))
 
     def _try_to_save(self, save) -> None:
         """A full disk or a folder that cannot be written to must not end the run."""
@@ -145,6 +174,8 @@ class TrainingRun:
         """How long it took, and the next command."""
         if self.opt.quiet:
             return
+        if self.score_line:
+            print(self.score_line)
         minutes = (time.monotonic() - self.begun) / 60
         print(f"{total - self.first_total} images in {minutes:.1f} minutes")
         if interrupted:

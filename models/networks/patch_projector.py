@@ -54,7 +54,10 @@ class PatchProjector(nn.Module):
 
     def project(self, features: list[Tensor], patch_ids: list[Tensor]) -> list[Tensor]:
         """Features (B, C, H, W) and positions (P,) of each layer -> (B, P, nc) of each layer."""
-        return [self.embed(l, gather_patches(f, i)) for l, (f, i) in enumerate(zip(features, patch_ids, strict=True))]
+        return [
+            self.embed(layer, gather_patches(f, i))
+            for layer, (f, i) in enumerate(zip(features, patch_ids, strict=True))
+        ]
 
     def positions(self, feature: Tensor) -> int:
         """How many positions of ``feature`` (B, C, H, W) there are to choose from."""

@@ -12,6 +12,7 @@ from tqdm import auto, tqdm
 from util.loggers.base import Logger, Progress
 
 RED, DIM, PLAIN = "\033[31m", "\033[2m", "\033[0m"
+NOT_ON_CONSOLE = ("similarity", "diversity")  # a number a layer: for the plots
 
 
 class ConsoleLogger(Logger):
@@ -68,6 +69,7 @@ class ConsoleLogger(Logger):
 
     def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:
         head = classic_head(progress)
+        losses = {name: value for name, value in losses.items() if not name.startswith(NOT_ON_CONSOLE)}
         values = [(f"{name}: {value:.3f}", math.isfinite(value)) for name, value in losses.items()]
         self._to_log(head + " ".join(text for text, _ in values))
         if self.bar is not None:

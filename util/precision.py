@@ -1,0 +1,42 @@
+"""The arithmetic that networks run in. Weights, optimizers, statistics of norms, logits and losses stay fp32."""
+
+import os
+from contextlib import nullcontext
+
+import torch
+
+from util.errors import UserError
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+
+
+def autocast(precision: str, device: torch.device):
+    """The context for a step or a translation. bf16: convolutions and linear layers in bf16."""
+    if precision != "bf16":
+        return nullcontext()
+    # Without its cache: that would hand the weights from before an update to what comes after it in the same step.
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+
+
+def configure(precision: str, device: torch.device) -> None:
+    """Set what holds for the whole process; ``UserError`` where the device cannot do it."""
+    if precision == "tf32" and device.type != "cuda":
+        raise UserError("--precision tf32 is a mode of NVIDIA GPUs; on this device use fp32 or bf16")
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        torch.backends.cudnn.benchmark = True  # the sizes of training images do not change
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether ``device`` computes bf16 natively, rather than by way of fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    check = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return bool(check and check()) and _has_cpu_flag("avx512_bf16", "amx_bf16", "bf16")
+
+
+def _has_cpu_flag(*names: str) -> bool:
+    path = "/proc/cpuinfo"
+    flags = open(path).read() if os.path.exists(path) else ""
+    return any(f" {name}" in flags for name in names)
