@@ -1,0 +1,31 @@
+"""The patch contrastive loss under its official name and interface, for model files written for CUT."""
+
+from torch import Tensor, nn
+
+from models.losses import patch_similarities
+
+
+class PatchNCELoss(nn.Module):
+    """InfoNCE of each query. ``opt``: batch_size, num_patches, nce_T, nce_includes_all_negatives_from_minibatch."""
+
+    def __init__(self, opt):
+        super().__init__()
+        self.opt = opt
+
+    def forward(self, feat_q: Tensor, feat_k: Tensor, feat_neg: Tensor | None = None) -> Tensor:
+        """Queries and keys (B * P, C) of unit length, negatives (B * n, C), or None for the other positions' keys ->
+        (B * P,). The keys get no gradient."""
+        images = self.images(feat_q.shape[0])
+        query, key = (f.reshape(images, -1, f.shape[-1]) for f in (feat_q, feat_k.detach()))
+        negatives = None if feat_neg is None else feat_neg.reshape(images, -1, feat_neg.shape[-1])
+        across_images = self.opt.nce_includes_all_negatives_from_minibatch
+        positive, negative = patch_similarities(query, key, negatives, across_images)
+        positive, negative = positive / self.opt.nce_T, negative / self.opt.nce_T
+        return (positive.logaddexp(negative.logsumexp(dim=-1, keepdim=True)) - positive).flatten()
+
+    def images(self, rows: int) -> int:
+        """B, which the rows do not tell: ``batch_size``, or in the last, smaller batch rows / ``num_patches``."""
+        patches = getattr(self.opt, "num_patches", 0)
+        if patches and rows % patches == 0 and rows // patches < self.opt.batch_size:
+            return rows // patches
+        return self.opt.batch_size if rows % self.opt.batch_size == 0 else 1

@@ -1,0 +1,40 @@
+"""One generator alone, for translating a folder: python test.py --name NAME --model test --dataroot FOLDER
+
+``--model_suffix _A`` takes ``EPOCH_net_G_A.pth``, one of CycleGAN's two generators.
+"""
+
+from models import networks
+from models.base_model import BaseModel
+from util.errors import UserError
+
+
+class TestModel(BaseModel):
+    @staticmethod
+    def modify_commandline_options(parser, is_train: bool):
+        if is_train:
+            raise UserError("--model test translates only; train with another model, such as negcut or cycle_gan")
+        parser.set_defaults(dataset_mode="single")
+        if "patch" in parser.parse_known_args()[0].preprocess:  # trained on patches of a single image
+            parser.set_defaults(preprocess="none")
+        parser.add_argument("--model_suffix", default="", help="the end of the generator's name: _A or _B of CycleGAN")
+        return parser
+
+    def __init__(self, opt):
+        super().__init__(opt)
+        self.visual_names = ["real", "fake"]
+        self.model_names = ["G" + opt.model_suffix]
+        self.netG = networks.define_G(
+            opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.normG, not opt.no_dropout, opt.init_type, opt.init_gain,
+            opt.no_antialias, opt.no_antialias_up, opt.gpu_ids, opt,
+        )  # fmt: skip
+        setattr(self, "netG" + opt.model_suffix, self.netG)
+
+    def set_input(self, input: dict) -> None:
+        self.real = input["A"].to(self.device, non_blocking=True)
+        self.image_paths = input["A_paths"]
+
+    def forward(self) -> None:
+        self.fake = self.netG(self.real)
+
+    def optimize_parameters(self) -> None:
+        """Nothing is trained."""
