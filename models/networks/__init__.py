@@ -12,12 +12,7 @@ from models.networks.negative_generator import SOURCES, define_N
 from models.networks.patch_projector import PatchProjector, define_F
 from models.networks.patchgan import NLayerDiscriminator, PatchDiscriminator, PixelDiscriminator
 from models.networks.resnet import ResnetGenerator
-from models.networks.stylegan2 import (
-    StyleGAN2Discriminator,
-    StyleGAN2Generator,
-    TileStyleGAN2Discriminator,
-    resolution,
-)
+from models.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator, TileStyleGAN2Discriminator, resolution
 from models.networks.unet import UnetGenerator
 from models.schedulers import get_scheduler
 from util.errors import UserError

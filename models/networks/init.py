@@ -16,9 +16,7 @@ INIT = {
 }
 
 
-def init_weights(
-    net: nn.Module, init_type: str = "normal", init_gain: float = 0.02, debug: bool = False
-) -> None:
+def init_weights(net: nn.Module, init_type: str = "normal", init_gain: float = 0.02, debug: bool = False) -> None:
     """Draw all weights of convolutions and linear layers; biases 0, batch norm weights N(1, ``init_gain``).
 
     ``init_type``: normal (``init_gain`` is the standard deviation), xavier, orthogonal (it is a factor), or

@@ -64,11 +64,7 @@ class PatchDiscriminator(NLayerDiscriminator):
     SIZE = 16
 
     def __init__(
-        self,
-        input_nc: int,
-        ndf: int = 64,
-        norm_layer: NormLayer = nn.BatchNorm2d,
-        no_antialias: bool = False,
+        self, input_nc: int, ndf: int = 64, norm_layer: NormLayer = nn.BatchNorm2d, no_antialias: bool = False
     ):
         super().__init__(input_nc, ndf, 2, norm_layer, no_antialias)
 

@@ -26,9 +26,7 @@ def resolution(opt: Namespace) -> int:
 def channels_at(size: int, multiplier: float, most: int) -> int:
     """Width of the layers that see ``size`` x ``size`` pixels; ``most`` up to 32 x 32."""
     if not 4 <= size <= 1024:
-        raise UserError(
-            f"StyleGAN2 has no layers for {size} x {size} pixels: --crop_size goes from 4 to 1024"
-        )
+        raise UserError(f"StyleGAN2 has no layers for {size} x {size} pixels: --crop_size goes from 4 to 1024")
     channels = int(16384 / size * multiplier)
     return min(most, channels) if size <= 32 else channels
 
@@ -52,9 +50,7 @@ class Blur(nn.Module):
 class EqualConv2d(nn.Module):
     """Convolution with scaled N(0, 1) weights and no bias (the activation has it)."""
 
-    def __init__(
-        self, in_channel: int, out_channel: int, kernel_size: int, stride: int = 1, padding: int = 0
-    ):
+    def __init__(self, in_channel: int, out_channel: int, kernel_size: int, stride: int = 1, padding: int = 0):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channel, in_channel, kernel_size, kernel_size))
         self.scale = 1 / math.sqrt(in_channel * kernel_size**2)
@@ -187,9 +183,7 @@ class StyleGAN2Decoder(nn.Module):
         super().__init__()
         up = widths[::-1]
         convs = [ResBlock(up[0], up[0], downsample=False) for _ in range(n_blocks // 2)]
-        convs += [
-            StyledConv(wide, narrow, inject_noise) for wide, narrow in zip(up[:-1], up[1:], strict=True)
-        ]
+        convs += [StyledConv(wide, narrow, inject_noise) for wide, narrow in zip(up[:-1], up[1:], strict=True)]
         convs.append(conv_layer(up[-1], output_nc, 1))
         self.convs = nn.Sequential(*convs)
 
@@ -276,7 +270,5 @@ class TileStyleGAN2Discriminator(StyleGAN2Discriminator):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, input_nc, H, W) -> (B * tiles, 1), unbounded; a rest beyond the last whole tile is cut off."""
         if min(x.shape[2:]) < self.size:
-            raise UserError(
-                f"--D_patch_size {self.size} is larger than the image, {x.shape[3]} x {x.shape[2]}"
-            )
+            raise UserError(f"--D_patch_size {self.size} is larger than the image, {x.shape[3]} x {x.shape[2]}")
         return super().forward(tiles(x, self.size))

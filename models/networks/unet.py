@@ -50,12 +50,7 @@ class UnetBlock(nn.Module):
     """One level: down, ``inner``, up. (B, ``outer_nc``, H, W) -> (B, 2 * ``outer_nc``, H, W)."""
 
     def __init__(
-        self,
-        outer_nc: int,
-        inner_nc: int,
-        inner: nn.Module | None,
-        norm_layer: NormLayer,
-        use_dropout: bool = False,
+        self, outer_nc: int, inner_nc: int, inner: nn.Module | None, norm_layer: NormLayer, use_dropout: bool = False
     ):
         super().__init__()
         bias = needs_bias(norm_layer)
@@ -63,11 +58,7 @@ class UnetBlock(nn.Module):
         down = [nn.LeakyReLU(0.2), nn.Conv2d(outer_nc, inner_nc, 4, stride=2, padding=1, bias=bias)]
         if inner is not None:
             down += [norm_layer(inner_nc), inner]
-        up = [
-            nn.ReLU(),
-            nn.ConvTranspose2d(up_nc, outer_nc, 4, stride=2, padding=1, bias=bias),
-            norm_layer(outer_nc),
-        ]
+        up = [nn.ReLU(), nn.ConvTranspose2d(up_nc, outer_nc, 4, stride=2, padding=1, bias=bias), norm_layer(outer_nc)]
         self.model = nn.Sequential(*down, *up, *([nn.Dropout(0.5)] if use_dropout else []))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
