@@ -105,6 +105,15 @@ def test_tensors_become_arrays_once_for_all_loggers():
     assert first.events[1]["horse/1"]["input"].shape == (4, 4, 3)
 
 
+def test_a_picture_that_is_none_is_left_out_with_one_warning(capsys):
+    recorder = Recorder()
+    loggers = Loggers([recorder])
+    for i in range(2):
+        loggers.log_images(at(i), {"odd": torch.zeros(5), "real_A": torch.zeros(3, 4, 4)})
+    assert [list(images) for images in recorder.events] == [["real_A"]] * 2
+    assert capsys.readouterr().err.count("warning: the picture odd") == 1
+
+
 def test_the_classic_line_on_the_console_and_in_loss_log(tmp_path, capsys):
     with create_loggers(options(tmp_path)) as loggers:
         progress = at(100, seconds_per_image=0.1234, data_share=0.01, epoch_size=100, last_epoch=4)

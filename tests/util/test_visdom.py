@@ -226,15 +226,41 @@ def test_server_dies_and_comes_back(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err.count("warning:") <= 1
 
 
+def test_a_request_that_arrived_but_got_no_answer_is_not_drawn_twice(tmp_path, monkeypatch):
+    class Flaky(FakeServer):
+        requests = 0
+
+        def line(self, y, x, win, update, opts):
+            if win == "losses: contrastive":
+                super().line(y, x, win, update, opts)
+                self.requests += 1
+                if self.requests == 2:
+                    raise ConnectionError("no answer")
+
+        def image(self, *picture, **how):
+            pass
+
+        close = save = image
+
+    server = Flaky()
+    monkeypatch.setattr("util.loggers.visdom_logger.answers", lambda opt: True)
+    monkeypatch.setattr("util.loggers.visdom_logger.connect", lambda opt: server)
+    monkeypatch.setattr("util.loggers.visdom_logger.RETRY_SECONDS", 0.1)
+    logger = VisdomLogger(options(tmp_path, 1))
+    for i in range(1, 5):
+        train(Loggers([logger]), i, i)
+        wait_until_drawn(logger, i)
+    logger.close()
+    assert server.requests > 2 and server.x == [100.0, 200.0, 300.0, 400.0]
+
+
 def test_replay_shows_a_run_that_had_no_server(tmp_path, port):
     opt = options(tmp_path, free_port(), name="replayed")
     with Loggers([JsonlLogger(opt), VisdomLogger(opt)]) as loggers:
         train(loggers, 1, 4)
         loggers.log_scores(Progress(1, 400, 400), {"FID": 40.0, "images": 120})
     script = [sys.executable, str(ROOT / "scripts/replay_visdom.py"), "--checkpoints_dir", str(tmp_path)]
-    done = subprocess.run(
-        [*script, "--name", "replayed", "--display_port", str(port)], capture_output=True, text=True
-    )
+    done = subprocess.run([*script, "--name", "replayed", "--display_port", str(port)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"http://localhost:{port}/env/replayed" in done.stdout
     opt.display_port = port

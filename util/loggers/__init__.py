@@ -16,6 +16,7 @@ class Loggers(Logger):
 
     def __init__(self, loggers: list[Logger]):
         self.loggers = list(loggers)
+        self.unshowable: set[str] = set()  # labels that were warned about
 
     def step(self, progress: Progress) -> None:
         self._tell("step", progress)
@@ -26,11 +27,11 @@ class Loggers(Logger):
     def log_images(self, progress: Progress, images: dict) -> None:
         """``images``: label -> (H, W, 3) uint8 array, or tensor (C, H, W) / (B, C, H, W) in [-1, 1]."""
         if self.loggers:
-            self._tell("log_images", progress, _as_arrays(images))
+            self._tell("log_images", progress, self._arrays(images))
 
     def log_samples(self, progress: Progress, samples: dict[str, dict]) -> None:
         if self.loggers:
-            self._tell("log_samples", progress, {name: _as_arrays(images) for name, images in samples.items()})
+            self._tell("log_samples", progress, {name: self._arrays(images) for name, images in samples.items()})
 
     def log_scores(self, progress: Progress, scores: dict) -> None:
         self._tell("log_scores", progress, scores)
@@ -44,6 +45,17 @@ class Loggers(Logger):
 
     def __exit__(self, *exception):
         self.close()
+
+    def _arrays(self, images: dict) -> Images:
+        arrays = {}
+        for label, image in images.items():
+            try:
+                arrays[label] = tensor2im(image) if isinstance(image, torch.Tensor) else image
+            except Exception as error:
+                if label not in self.unshowable:
+                    warn(f"the picture {label} can't be shown: {error!r}")
+                self.unshowable.add(label)
+        return arrays
 
     def _tell(self, event: str, *what) -> None:
         for logger in list(self.loggers):
@@ -81,7 +93,3 @@ def create_loggers(opt, resume: int | None = None) -> Loggers:
 
         kinds.append(TensorboardLogger)
     return Loggers([kind(opt, resume) for kind in kinds])
-
-
-def _as_arrays(images: dict) -> Images:
-    return {label: tensor2im(x) if isinstance(x, torch.Tensor) else x for label, x in images.items()}
