@@ -1,12 +1,14 @@
 """Operations, time and memory of training steps, by phase, against the plain step of the published code.
 
     python scripts/benchmark.py --flops --sizes 128
-    python scripts/benchmark.py --sizes 128 --settings plain "" "--precision bf16 --channels_last" --rounds 10
-    python scripts/benchmark.py --sizes 256 --dataroot datasets/horse2zebra --settings "" "--cache none" --json speed.json
+    python scripts/benchmark.py --sizes 128 --rounds 10 \\
+        --settings "plain; default; --precision bf16 --channels_last"
+    python scripts/benchmark.py --sizes 256 --dataroot datasets/horse2zebra --settings "default; --cache none"
     python scripts/benchmark.py --models negcut --inference --sizes 256 --batches 1 4
 
-A setting is a string of train.py's flags; ``plain`` is scripts/plain_step.py. The settings take turns, one step each a
-round, so that a machine whose speed drifts treats them alike; the ratio to the first setting is the median over rounds.
+Settings are flags of train.py, separated by semicolons; ``default`` is none, ``plain`` is scripts/plain_step.py. They
+take turns, one step each a round, so that a machine whose speed drifts treats them alike; the ratio to the first
+setting is the median over the rounds.
 """
 
 import argparse
@@ -42,7 +44,7 @@ class Step:
 
     def __init__(self, model: str, setting: str, size: int, batch: int, extra: list[str]):
         self.plain = setting == "plain"
-        argv = [] if self.plain else setting.split()
+        argv = [] if setting in ("plain", "default") else setting.split()
         with tempfile.TemporaryDirectory() as folder:
             argv += ["--model", model, "--checkpoints_dir", folder, "--batch_size", str(batch)]
             argv += ["--load_size", str(size), "--crop_size", str(size), "--dataroot", "none"]
@@ -111,7 +113,7 @@ def flops(call) -> float:
 
 def peak_memory(args, model: str, setting: str, size: int, batch: int) -> float:
     """Peak memory of training in GB, above what the process takes before its first step, in a process of its own."""
-    command = [sys.executable, __file__, "--child", "--models", model, "--settings", setting, "--sizes", str(size)]
+    command = [sys.executable, __file__, "--child", "--models", model, f"--settings={setting}", "--sizes", str(size)]
     command += ["--batches", str(batch), *args.extra]
     found = subprocess.run(command, capture_output=True, text=True)
     if found.returncode:
@@ -156,9 +158,7 @@ def inference_time(step: Step) -> float:
 def measure(args, model: str, size: int, batch: int) -> list[dict]:
     """A row for each setting."""
     steps = [Step(model, setting, size, batch, args.extra) for setting in args.settings]
-    rows = [
-        {"model": model, "size": size, "batch": batch, "setting": setting or "default"} for setting in args.settings
-    ]
+    rows = [{"model": model, "size": size, "batch": batch, "setting": setting} for setting in args.settings]
     if args.flops:
         for row, step in zip(rows, steps, strict=True):
             phases = step.by_phase(flops) or {}
@@ -193,22 +193,13 @@ def table(rows: list[dict]) -> str:
 def _cell(value) -> str:
     if value is None:
         return "-"
-    return (
-        f"{value:.3g}"
-        if isinstance(value, float) and value < 100
-        else f"{value:.0f}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    return f"{value:.{3 if value < 100 else 4}g}" if isinstance(value, float) else str(value)
 
 
 def machine() -> str:
+    info = Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""
+    cpu = next((line.split(":")[1].strip() for line in info.splitlines() if "model name" in line), "CPU")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    cpu = (
-        next((x.split(":")[1].strip() for x in open("/proc/cpuinfo") if "model name" in x), "CPU")
-        if os.path.exists("/proc/cpuinfo")
-        else "CPU"
-    )
     return f"{cpu}, {torch.get_num_threads()} threads, {gpu}, torch {torch.__version__}"
 
 
@@ -216,9 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--models", nargs="+", default=["negcut"], help="models to measure (default negcut)")
-    add(
-        "--settings", nargs="+", default=["plain", ""], help="flags of train.py, a string each (default plain and none)"
-    )
+    add("--settings", default="plain; default", help="flags of train.py, separated by ; (default: plain; default)")
     add("--sizes", nargs="+", type=int, default=[128], help="pixels (default 128)")
     add("--batches", nargs="+", type=int, default=[1], help="images a step (default 1)")
     add("--rounds", type=int, default=10, help="steps of each setting that count (default 10)")
@@ -230,6 +219,7 @@ def main() -> None:
     add("--json", type=Path, help="also write the rows to this file")
     add("--child", action="store_true", help=argparse.SUPPRESS)
     args, args.extra = parser.parse_known_args()
+    args.settings = [setting.strip() for setting in args.settings.split(";")]
     if args.child:
         return child(args)
     if not args.flops:
