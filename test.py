@@ -19,6 +19,7 @@ def main() -> None:
     opt = options.parse(is_train=False)
     dataset = create_dataset(opt)
     model = create_model(opt)
+    model.see_first_batch(dataset)
     model.setup(opt)
     if opt.eval:
         model.eval()

@@ -69,6 +69,11 @@ class BaseModel(ABC):
     def data_dependent_initialize(self, data: dict) -> None:
         """For models written for the official code, which make networks in their first forward pass."""
 
+    def see_first_batch(self, dataset) -> None:
+        """Call ``data_dependent_initialize`` where the model has one; to be done before ``setup``."""
+        if type(self).data_dependent_initialize is not BaseModel.data_dependent_initialize:
+            self.data_dependent_initialize(next(iter(dataset)))
+
     def setup(self, opt) -> None:
         """Make the schedules; load weights when testing."""
         if getattr(opt, "channels_last", False):

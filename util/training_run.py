@@ -29,9 +29,8 @@ class TrainingRun:
         self.bad_in_a_row = 0
         self.collapse_told = False
         self.score_line = ""
-        if is_overridden(model, "data_dependent_initialize"):
-            dataset.set_epoch(opt.epoch_count)
-            model.data_dependent_initialize(next(iter(dataset)))
+        dataset.set_epoch(opt.epoch_count)
+        model.see_first_batch(dataset)
         model.setup(opt)
         self.start = self._resume() if opt.continue_train else self._new()
         self.resumed_at = self.start.total_images if opt.continue_train else None
@@ -182,8 +181,3 @@ class TrainingRun:
             print(f"interrupted ({interrupted}); go on with: python train.py --name {self.opt.name} --continue_train")
         else:
             print(f"next: python test.py --name {self.opt.name}")
-
-
-def is_overridden(model, method: str) -> bool:
-    base = next(cls for cls in type(model).__mro__ if cls.__name__ == "BaseModel")
-    return getattr(type(model), method) is not getattr(base, method)
