@@ -76,8 +76,10 @@ class NEGCUTModel(CUTModel):
 
     def summarize(self, features: list[Tensor]) -> list[Tensor]:
         """What N may know of the source: by default m, the mean of F_'s projection over all positions."""
-        with torch.set_grad_enabled(self.negatives_reach_source()):
+        if self.negatives_reach_source():
             return self.netN.context(features, self.netF, self.netF_)
+        with torch.no_grad():
+            return self.netN.context([f.detach() for f in features], self.netF, self.netF_)
 
     def update_N(self) -> None:
         """N makes the contrastive loss large and its negatives different from each other:
