@@ -79,6 +79,9 @@ class BaseModel(ABC):
         if getattr(opt, "channels_last", False):
             for net in self.networks().values():
                 net.to(memory_format=torch.channels_last)
+        if getattr(opt, "compile", False):
+            for net in self.networks().values():
+                net.compile()
         if self.isTrain and opt.ema_decay:
             self.netG_ema = copy.deepcopy(self.generator()).requires_grad_(False)
             self.model_names.append("G_ema")
@@ -115,6 +118,11 @@ class BaseModel(ABC):
         opt = self.opt
         betas = (opt.beta1, opt.beta2)
         return torch.optim.Adam(net.parameters(), lr=opt.lr if lr is None else lr, betas=betas, fused=True)
+
+    def on_device(self, images: Tensor) -> Tensor:
+        """Images of a batch, on the model's device and in its memory layout."""
+        layout = torch.channels_last if getattr(self.opt, "channels_last", False) else torch.preserve_format
+        return images.to(self.device, non_blocking=True, memory_format=layout)
 
     def autocast(self):
         """The context in which a step or a translation runs, as ``--precision`` says."""

@@ -14,9 +14,10 @@ from options.base_options import add_base_options
 from options.checks import check
 from options.test_options import add_test_options
 from options.train_options import add_train_options
-from util.devices import parse_gpu_ids
+from util.devices import get_device, parse_gpu_ids
 from util.errors import UserError
 from util.files import write_atomic
+from util.precision import fast_settings
 
 # What is not taken over from the saved options of a training run: where and how to run.
 OWN = {"name", "suffix", "checkpoints_dir", "gpu_ids", "epoch", "verbose", "quiet", "continue_train", "epoch_count"}
@@ -72,6 +73,10 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
         if name != saved.get(kind, name):  # another one than trained with, as --model test: its own defaults hold
             values = {k: v for k, v in values.items() if k not in before}
         parser.set_defaults(**values)
+    known = parser.parse_known_args()[0]
+    gpu_ids = parse_gpu_ids(known.gpu_ids, asked_for="gpu_ids" in explicit_flags(parser))
+    if known.fast:
+        parser.set_defaults(**fast_settings(get_device(gpu_ids)))
     parser.add_argument("-h", "--help", action="help", help="show this help and exit")
     if not is_train and "load_size" not in explicit_flags(parser):
         parser.set_defaults(load_size=parser.parse_known_args()[0].crop_size)  # test images are not jittered
@@ -80,7 +85,7 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
     opt.isTrain = is_train
     if opt.suffix:
         opt.name += "_" + opt.suffix.format(**vars(opt))
-    opt.gpu_ids = parse_gpu_ids(opt.gpu_ids, asked_for="gpu_ids" in explicit_flags(parser))
+    opt.gpu_ids = gpu_ids
     check(opt)
     opt.message = _table(opt, parser)
     return opt

@@ -24,10 +24,12 @@ def add_base_options(parser) -> None:
             help="fixes weights, data order, augmentation, patches and noise",
         )
         add("--gpu_ids", default="0", help="the GPU to use; -1 for the CPU. Without the flag: a GPU if there is one")
+        add("--fast", action="store_true", help="choose the three flags below for this machine; given ones win")
         add(
             "--precision", default="fp32", choices=PRECISIONS, help="arithmetic of the networks; losses are always fp32"
         )
         add("--channels_last", action="store_true", help="keep images with their channels innermost in memory")
+        add("--compile", action="store_true", help="compile the networks; the first steps then take minutes")
         add("--verbose", action="store_true", help="print the networks in full")
 
     with parser.group("model"):

@@ -36,6 +36,15 @@ def has_fast_bf16(device: torch.device) -> bool:
     return bool(check and check()) and _has_cpu_flag("avx512_bf16", "amx_bf16", "bf16")
 
 
+def fast_settings(device: torch.device) -> dict[str, str | bool]:
+    """What ``--fast`` chooses on ``device``, by flag. Compiling pays on GPUs alone: on a CPU the time is in the
+    convolutions, which stay the same library calls."""
+    settings: dict[str, str | bool] = {"channels_last": True, "compile": device.type == "cuda"}
+    if has_fast_bf16(device):
+        return settings | {"precision": "bf16"}
+    return settings | {"precision": "tf32" if device.type == "cuda" else "fp32"}
+
+
 def _has_cpu_flag(*names: str) -> bool:
     path = "/proc/cpuinfo"
     flags = open(path).read() if os.path.exists(path) else ""

@@ -165,7 +165,8 @@ class TrainingRun:
         start = f"goes on at epoch {self.start.epoch}, image {self.start.epoch_images}" if opt.continue_train else "new"
         print(f"data      {len(self.dataset)} images an epoch from {opt.dataroot}")
         print(f"networks  {sizes} parameters")
-        print(f"device    {model.device}")
+        chosen = [model.precision] + [flag for flag in ("channels_last", "compile") if getattr(opt, flag)]
+        print(f"device    {model.device}, {', '.join(chosen)}")
         print(f"run       {start}, {opt.n_epochs + opt.n_epochs_decay} epochs")
         print(f"files     {self.folder}")
 
