@@ -72,7 +72,7 @@ def test_seconds_left_counts_the_rest_of_the_epoch_and_the_epochs_after():
         ("NCE", "contrastive"),
         ("NCE_Y", "contrastive"),
         ("N", "negatives"),
-        ("similarity_negative_4", "negatives"),
+        ("similarity_negative_4", "similarity"),
         ("diversity", "negatives"),
         ("G", "other"),
         ("idt_A", "other"),

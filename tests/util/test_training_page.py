@@ -30,7 +30,7 @@ def train(loggers, first, last, name="horse", images=True):
             loggers.log_images(progress, {"real_A": np.full((8, 9, 3), i % 256, np.uint8)})
         if i % 4 == 0:
             loggers.log_samples(progress, {name: {"fake_B": np.full((8, 9, 3), i % 256, np.uint8)}})
-            loggers.log_scores(progress, {"FID": abs(50.0 - i), "images": 120})
+            loggers.log_scores(progress, {"FID": abs(50.0 - i), "FID_se": 0.25, "images": 120})
 
 
 def read_page(web):
@@ -146,7 +146,8 @@ def test_in_the_browser(tmp_path, browser):
     browser.wait("document.querySelectorAll('.plot path').length >= 7")
     assert browser.evaluate("$('h1').textContent") == opt.name
     text = "[...document.querySelectorAll('SELECTOR')].map(x => x.textContent)"
-    assert browser.evaluate(text.replace("SELECTOR", "#scores small")) == ["last, epoch 5", "best, epoch 5"]
+    cards = browser.evaluate(text.replace("SELECTOR", "#scores small"))
+    assert cards == ["last, epoch 5, ± 0.25", "best, epoch 5, ± 0.25"]
     summaries = browser.evaluate(text.replace("SELECTOR", ".epoch summary"))
     assert [summary.split("FID")[0] for summary in summaries] == [f"epoch {i}" for i in (5, 4, 3, 2, 1)]
     assert "NCE 1.056" in summaries[-1]  # mean of 2/1, 2/3, 2/4: the NaN is left out

@@ -74,25 +74,32 @@ class Logger:
         """The same test images at each call: name -> pictures by label (input, output, ...)."""
 
     def log_scores(self, progress: Progress, scores: dict[str, float | int | str]) -> None:
-        """An evaluation: floats are scores to plot; integers (counts) and strings are kept as notes."""
+        """An evaluation: floats are scores; integers (counts), strings and NAME_se are notes to them."""
 
     def close(self) -> None:
         """Training ended, in whatever way."""
 
 
-GROUPS = ("adversarial", "contrastive", "negatives", "other")
+GROUPS = ("adversarial", "contrastive", "negatives", "similarity", "other")
 
 
 def loss_group(name: str) -> str:
     """Which plot a loss belongs to: one of ``GROUPS``."""
     low = name.lower()
-    if low == "n" or low.startswith(("n_", "similarity", "diversity", "negative")):
+    if low.startswith("similarity"):
+        return "similarity"
+    if low == "n" or low.startswith(("n_", "diversity", "negative")):
         return "negatives"
     if "nce" in low:
         return "contrastive"
     if low.startswith(("g_gan", "d_", "r1", "gan")) or low == "d":
         return "adversarial"
     return "other"
+
+
+def plotted_scores(scores: dict) -> dict[str, float]:
+    """The scores among what an evaluation found: no counts, no names, and no standard errors (NAME_se)."""
+    return {name: x for name, x in scores.items() if isinstance(x, float) and not name.endswith("_se")}
 
 
 HIGHER = ("ssim", "psnr", "acc", "iou", "map", "precision", "recall", "density", "coverage", "inception score")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from util.errors import UserError
-from util.loggers.base import Images, Logger, Progress, loss_group
+from util.loggers.base import Images, Logger, Progress, loss_group, plotted_scores
 
 try:
     from torch.utils.tensorboard import SummaryWriter
@@ -26,7 +26,7 @@ class TensorboardLogger(Logger):
         self._add_scalars(progress, values)
 
     def log_scores(self, progress: Progress, scores: dict) -> None:
-        self._add_scalars(progress, {f"scores/{k}": v for k, v in scores.items() if isinstance(v, float)})
+        self._add_scalars(progress, {f"scores/{name}": x for name, x in plotted_scores(scores).items()})
         self.writer.flush()
 
     def log_images(self, progress: Progress, images: Images) -> None:

@@ -12,7 +12,7 @@ from util import html
 from util.files import write_atomic
 from util.images import save_image
 from util.loggers import jsonl
-from util.loggers.base import Images, Logger, Progress, higher_is_better, loss_group
+from util.loggers.base import Images, Logger, Progress, higher_is_better, loss_group, plotted_scores
 
 CHUNK_ROWS = 250  # of a data file: only the last one is written again
 FLUSH_SECONDS = 60  # at most between two looks of the page at new losses
@@ -20,6 +20,7 @@ TITLES = {
     "adversarial": "adversarial losses",
     "contrastive": "contrastive losses",
     "negatives": "negatives",
+    "similarity": "similarity of query and key",
     "other": "other losses",
 }
 
@@ -85,9 +86,8 @@ class TrainingPage(Logger):
         self._add({"kind": "losses"} | row)
 
     def _add_scores(self, row: dict) -> None:
-        for name, value in row["scores"].items():
-            if isinstance(value, float):
-                self.state["scores"][name] = "higher" if higher_is_better(name) else "lower"
+        for name in plotted_scores(row["scores"]):
+            self.state["scores"][name] = "higher" if higher_is_better(name) else "lower"
         self._add({"kind": "scores"} | row)
 
     def _add_pictures(self, progress: Progress, row: dict) -> None:

@@ -104,7 +104,7 @@ class VisdomLogger(Logger):
         if self.images is not None:
             (title, images), self.images = self.images, None
             self.page.set_images(title, images)
-            save_image(grid(images, columns=4), self.folder / PICTURE)
+            save_image(grid(images, columns=4, size=self.page.size), self.folder / PICTURE)
 
     def _draw(self) -> None:
         if not answers(self.opt):  # much cheaper than a request that fails

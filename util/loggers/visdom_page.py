@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from util.loggers.base import GROUPS, Images, loss_group
+from util.loggers.base import GROUPS, Images, loss_group, plotted_scores
 from util.loggers.grid import enlarge, grid
 
 SMOOTHING = 0.9  # weight of the past in the bold curves
@@ -19,6 +19,7 @@ COLORS = (  # red, green, blue
     "140,86,75",
     "227,119,194",
     "23,190,207",
+    "188,189,34",
     "127,127,127",
 )
 
@@ -66,7 +67,9 @@ class Plot:
             color = COLORS[i % len(COLORS)]
             looks[name] = {"line": {"color": f"rgb({color})", "width": 2}}
             looks[raw(name)] = {"line": {"color": f"rgba({color}, 0.3)", "width": 1}, "showlegend": False}
-        plotly = {"title": None, "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"}}
+        few = len(names) <= (8 if self.smooth else 4)
+        legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom"} if few else {"font": {"size": 9}}
+        plotly = {"title": None, "legend": legend}
         if not self.smooth and not self.markers:
             plotly["yaxis"] = {"rangemode": "tozero", "exponentformat": "e"}
         return {
@@ -109,9 +112,8 @@ class VisdomPage:
 
     def add_scores(self, row: dict) -> None:
         """A row of ``metrics.jsonl``: one window per score, since their scales differ."""
-        for name, value in row["scores"].items():
-            if isinstance(value, float):
-                self._plot(name, markers=True).add(row["total_images"], {name: value})
+        for name, value in plotted_scores(row["scores"]).items():
+            self._plot(name, markers=True).add(row["total_images"], {name: value})
 
     def set_images(self, title: str, images: Images) -> None:
         if self.columns:

@@ -33,7 +33,7 @@ function showState() {
 }
 
 // Plots. series: [[name, [[x, y, row], ...]], ...]
-const COLORS = ["#4c8fd6", "#f0883e", "#3fa65a", "#d9534f", "#9a76c9", "#a0705f", "#d876b5", "#2bb3bd", "#999"];
+const COLORS = ["#4c8fd6", "#f0883e", "#3fa65a", "#d9534f", "#9a76c9", "#a0705f", "#d876b5", "#2bb3bd", "#bdb23a", "#999"];
 const SVG = (tag, attributes = {}) => {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -142,6 +142,7 @@ function showSpeed() {
     plot("peak memory (GB)", [curve(rows.losses, "GB", (row) => row.memory_gb)], {fromZero: true}),
     ...(rates.length ? [plot("learning rates", rates.map((name) => curve(rows.losses, name, (row) => row.learning_rates?.[name])), {fromZero: true})] : []));
 }
+const error = (row, name) => (`${name}_se` in row.scores ? `, ± ${number(row.scores[`${name}_se`])}` : "");
 function showScores() {
   const names = namesOf(rows.scores, (row) => row.scores).filter((name) => name in now.scores);
   $("#scores").hidden = !names.length;
@@ -151,7 +152,7 @@ function showScores() {
     const sign = now.scores[name] === "higher" ? -1 : 1, last = points.at(-1);
     const best = points.reduce((one, other) => sign * other.scores[name] < sign * one.scores[name] ? other : one);
     $("#scores .cards").append(make("div", {class: "score"}, make("b", {}, `${name} ${sign < 0 ? "↑" : "↓"}`),
-      ...[["last", last, ""], ["best", best, "best"]].map(([word, row, kind]) => make("div", {}, make("strong", {class: kind}, number(row.scores[name])), make("br"), make("small", {}, `${word}, epoch ${row.epoch}`)))));
+      ...[["last", last, ""], ["best", best, "best"]].map(([word, row, kind]) => make("div", {}, make("strong", {class: kind}, number(row.scores[name])), make("br"), make("small", {}, `${word}, epoch ${row.epoch}${error(row, name)}`)))));
     $("#scores .plots").append(plot(name, [[name, points.map((row) => [row.total_images, row.scores[name], row])]], {markers: true}));
   }
 }
@@ -212,7 +213,7 @@ function showEpochs() {
   }
   const scores = new Map(rows.scores.map((row) => [row.epoch, row.scores]));
   const list = [...epochs.keys()].sort((a, b) => b - a).map((epoch, index) => {
-    const words = Object.entries(means.get(epoch) || {}).map(([name, values]) => `${name} ${(values.reduce((a, b) => a + b) / values.length).toFixed(3)}`);
+    const words = Object.entries(means.get(epoch) || {}).filter(([name]) => now.groups[name] !== "similarity").map(([name, values]) => `${name} ${(values.reduce((a, b) => a + b) / values.length).toFixed(3)}`);
     const scored = Object.entries(scores.get(epoch) || {}).filter(([name]) => name in now.scores).map(([name, value]) => `${name} ${number(value)}`);
     const steps = make("div", {class: "steps"});
     const box = make("details", {class: "epoch"}, make("summary", {}, `epoch ${epoch}`, make("span", {}, [...scored, ...words].join(" · "))), steps);
