@@ -7,12 +7,14 @@ from pathlib import Path
 
 import torch
 
+from util.architecture import guess_network
 from util.errors import UserError
 from util.files import write_atomic
 
 STATE_VERSION = 1
 # Filters are fixed, and old instance norms kept statistics: files may hold these or lack them.
 NO_WEIGHTS = (".filt", ".kernel", ".running_mean", ".running_var", ".num_batches_tracked")
+MAY_LACK = (".filt", ".kernel", ".num_batches_tracked")
 
 
 @dataclass(frozen=True)
@@ -43,21 +45,28 @@ def load(path: str | Path, flag: str = "--epoch"):
         raise UserError(f"{path} cannot be loaded ({reason}); replace it or choose another {flag}") from error
 
 
-def load_weights(net: torch.nn.Module, path: str | Path, flags: str, flag: str = "--epoch") -> None:
-    """Load a network's weights; a mismatch names the first keys and the ``flags`` that decide the architecture."""
+def read_weights(path: str | Path, flag: str = "--epoch") -> dict[str, torch.Tensor]:
+    """A network's weights by name, without the ``module.`` that DataParallel puts in front."""
     state = load(path, flag)
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise UserError(f"{path} holds no network's weights; choose another {flag}")
-    state = {key.removeprefix("module."): value for key, value in state.items()}
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def load_weights(net: torch.nn.Module, path: str | Path, flags: str, flag: str = "--epoch") -> None:
+    """Load a network's weights; a mismatch names the first keys and the flags of the file's own architecture, or the
+    ``flags`` that decide it where the file tells nothing."""
+    state = read_weights(path, flag)
+    guess = guess_network(state)
     wanted = net.state_dict()
     state = {k: v for k, v in state.items() if k in wanted or not k.endswith(NO_WEIGHTS)}
-    state |= {k: v for k, v in wanted.items() if k not in state and k.endswith(NO_WEIGHTS[:2])}
+    state |= {k: v for k, v in wanted.items() if k not in state and k.endswith(MAY_LACK)}
     wrong = sorted(wanted.keys() ^ state.keys())
     wrong += [k for k in wanted if k in state and state[k].shape != wanted[k].shape]
     if wrong:
         raise UserError(
             f"{path} is of another architecture: {len(wrong)} weights differ ({', '.join(wrong[:3])}, ...); "
-            f"give the flags it was trained with ({flags})"
+            f"give the flags it was trained with ({guess.command_line() if guess else flags})"
         )
     net.load_state_dict(state)
 

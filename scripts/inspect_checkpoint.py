@@ -1,0 +1,73 @@
+"""Say what checkpoint files hold, and the flags to load them with.
+
+    python scripts/inspect_checkpoint.py checkpoints/h2z/latest_net_G.pth
+    python scripts/inspect_checkpoint.py checkpoints/h2z
+
+Architecture, sizes, norm and anti-aliasing are read from the names and shapes of the weights. ``--keys`` lists them.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+
+from util import checkpoints
+from util.architecture import guess_network
+from util.errors import UserError, run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="+", type=Path, help="files, or folders of an experiment")
+    parser.add_argument("--keys", action="store_true", help="also list every weight with its shape and type")
+    args = parser.parse_args()
+    for path in args.paths:
+        files = sorted([*path.glob("*.pth"), *path.glob("*.pt")]) if path.is_dir() else [path]
+        if not files:
+            raise UserError(f"{path} holds no .pth and no .pt files")
+        for file in files:
+            print("\n".join(describe(file, args.keys)))
+
+
+def describe(path: Path, keys: bool = False) -> list[str]:
+    """The lines to print about one file."""
+    content = checkpoints.load(path, "file")
+    lines = [f"{path}  ({path.stat().st_size / 1e6:.1f} MB)"]
+    if isinstance(content, dict) and "position" in content and "model" in content:
+        return lines + describe_state(content)
+    state = checkpoints.read_weights(path, "file")
+    numbers = sum(value.numel() for key, value in state.items() if not key.endswith(checkpoints.NO_WEIGHTS))
+    types = ", ".join(sorted({str(value.dtype).removeprefix("torch.") for value in state.values()}))
+    lines.append(f"  weights   {len(state)} tensors, {numbers:,} parameters, {types}")
+    if state.keys() != content.keys():
+        lines.append("  names     begin with 'module.' (DataParallel); loading takes it off")
+    network = guess_network(state)
+    if network is None:
+        lines.append("  network   unknown: none of this program's")
+    else:
+        lines += [f"  network   {network.kind}", f"  flags     {network.command_line()}"]
+        lines += [f"  note      {note}" for note in network.notes]
+        if network.kind == "generator":
+            lines.append(f"  use       python scripts/translate.py --weights {path} IMAGES --out FOLDER")
+    bad = [key for key, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if bad:
+        lines.append(f"  WARNING   NaN or Inf in {len(bad)} weights, first {bad[0]}")
+    return lines + ([f"  {key}  {tuple(v.shape)} {v.dtype}" for key, v in state.items()] if keys else [])
+
+
+def describe_state(state: dict) -> list[str]:
+    """``latest_state.pt``: where training stands."""
+    position, options = state["position"], state.get("options", {})
+    lines = [
+        f"  state     epoch {position['epoch']}, {position['total_images']} images done, torch {state.get('torch')}"
+    ]
+    lines.append(f"  networks  {', '.join(state['model']['networks'])}")
+    lines.append(f"  use       python train.py --name {options.get('name', 'NAME')} --continue_train")
+    return lines
+
+
+if __name__ == "__main__":
+    run(main)
