@@ -122,10 +122,7 @@ def test_viewer_compares_zooms_and_obeys_the_keyboard(shown):
         browser.press(key)
     assert browser.evaluate("$('#viewer').open && $('#name').textContent") == "b9"
     browser.wait("document.querySelectorAll('.pair img').length === 2 && $('.pair').offsetWidth > 16")
-    assert texts(browser, ".pair em") == [
-        "real_A",
-        "fake_B",
-    ]
+    assert texts(browser, ".pair em") == ["real_A", "fake_B"]
     browser.press("1")
     assert browser.evaluate("$('.pair img').width") == 16
     browser.press("+")

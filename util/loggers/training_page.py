@@ -20,8 +20,8 @@ TITLES = {
     "adversarial": "adversarial losses",
     "contrastive": "contrastive losses",
     "negatives": "negatives",
-    "similarity": "similarity of query and key",
     "other": "other losses",
+    "similarity": "similarity to the query",
 }
 
 

@@ -111,11 +111,11 @@ function plot(title, series, {smoothing = 0, fromZero = false, markers = false} 
     svg.append(SVG("line", {class: "cursor", x1: x(found[0][1][0]), x2: x(found[0][1][0]), y1: top, y2: bottom}));
   };
   svg.onpointerleave = () => { $("#tip").hidden = true; svg.querySelector(".cursor")?.remove(); };
-  const names = series.map(([name]) => make("button", {"aria-pressed": true, title: "show or hide", onclick: (event) => {
+  const names = series.map(([name]) => make("button", {"aria-pressed": true, title: `show or hide ${name}`, onclick: (event) => {
     hidden.has(name) ? hidden.delete(name) : hidden.add(name);
     event.currentTarget.setAttribute("aria-pressed", !hidden.has(name));
     draw();
-  }}, make("i", {style: `background:${colour(name)}`}), name));
+  }}, make("i", {style: `background:${colour(name)}`}), name.replace(/^similarity_/, "")));
   figure.append(make("figcaption", {}, make("b", {}, title), ...(names.length > 1 ? names : [])), svg);
   figure.draw = (weight) => { if (weight !== undefined) smoothing = weight; draw(); };
   new ResizeObserver(draw).observe(svg);
@@ -136,8 +136,7 @@ function showLosses() {
 }
 function showSpeed() {
   const rates = namesOf(rows.losses, (row) => row.learning_rates);
-  $("#speed").hidden = !rows.losses.length;
-  $("#speed .plots").append(
+  if (rows.losses.length) $("#losses .plots").append(
     plot("images per second", [curve(rows.losses, "images/s", (row) => row.images_per_second)], {fromZero: true}),
     plot("peak memory (GB)", [curve(rows.losses, "GB", (row) => row.memory_gb)], {fromZero: true}),
     ...(rates.length ? [plot("learning rates", rates.map((name) => curve(rows.losses, name, (row) => row.learning_rates?.[name])), {fromZero: true})] : []));
