@@ -17,7 +17,7 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     echo "installing $1 into .venv ..."
     # The two variables make old and new releases of pip build Visdom with a setuptools that it can use.
     PIP_CONSTRAINT=build-constraints.txt PIP_BUILD_CONSTRAINT=build-constraints.txt \
-        pip install --quiet --disable-pip-version-check "$(grep '^visdom' requirements.txt)" &&
+        pip install --quiet --disable-pip-version-check $(grep -oE "^(visdom|tornado)[^ ]*" requirements.txt) &&
         pip install --quiet --disable-pip-version-check -r "$1" || exit 2
     echo "$wanted" > "$stamp"
 fi
