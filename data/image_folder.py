@@ -2,16 +2,13 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from io import BytesIO
 
-import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from util.decode import to_8_bit
 from util.errors import UserError
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp")
-ICC_SPACES = {"RGB": "RGB", "CMYK": "CMYK", "GRAY": "L"}  # a profile's colour space -> the mode it describes
 
 
 def is_image_file(name: str) -> bool:
@@ -51,7 +48,7 @@ def open_image(path: str, channels: int = 3) -> Image.Image:
     """
     try:
         with Image.open(path) as image:
-            return _to_8_bit(image, "L" if channels == 1 else "RGB")
+            return to_8_bit(image, "L" if channels == 1 else "RGB")
     except Exception as error:  # Pillow's decoders raise nearly everything when a file is damaged
         raise _unreadable(path, error) from error
 
@@ -104,43 +101,3 @@ def _unreadable(path: str, error: Exception) -> UserError:
     else:
         reason = f"cannot be read as an image ({' '.join(str(error).split()) or type(error).__name__})"
     return UserError(f"{path!r} {reason}")
-
-
-def _to_8_bit(image: Image.Image, mode: str) -> Image.Image:
-    ImageOps.exif_transpose(image, in_place=True)
-    profile = image.info.get("icc_profile")
-    if image.mode.startswith(("I", "F")):
-        image = _scale_16_bit(image)
-    elif image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    elif image.mode not in ICC_SPACES.values():
-        image = image.convert("RGB")
-    transform = _to_srgb(profile, image.mode) if profile else None
-    if transform is not None:
-        image = ImageCms.applyTransform(image, transform)
-    if image.mode != mode:
-        return image.convert(mode)
-    image.load()
-    return image
-
-
-def _scale_16_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.float32)
-    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise ValueError("pixels of 32 bits have no agreed range; save it with 8 or 16 bits")
-    return Image.fromarray(np.rint(values / 257).astype(np.uint8))
-
-
-@lru_cache(maxsize=64)
-def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """None where nothing is to be done: the profile is sRGB, damaged, or not made for this mode."""
-    try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        if "srgb" in ImageCms.getProfileDescription(source).lower():
-            return None
-        if ICC_SPACES.get(source.profile.xcolor_space.strip()) != mode:
-            return None
-        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
-    except (ImageCms.PyCMSError, OSError):
-        return None
