@@ -62,7 +62,7 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
     (add_train_options if is_train else add_test_options)(parser)
 
     known = parser.parse_known_args()[0]
-    saved = _saved_options(known) if not is_train or known.continue_train else {}
+    saved = _saved_options(known, is_needed=parser.argv == argv) if not is_train or known.continue_train else {}
     parser.set_defaults(**_known(parser, saved))
     for kind, title, package in (("model", "model", models), ("dataset_mode", "dataset", data)):
         name = getattr(parser.parse_known_args()[0], kind)
@@ -84,7 +84,12 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
     opt = parser.parse_args(argv)
     opt.isTrain = is_train
     if opt.suffix:
-        opt.name += "_" + opt.suffix.format(**vars(opt))
+        try:
+            opt.name += "_" + opt.suffix.format(**vars(opt))
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
+            raise UserError(
+                f"--suffix {opt.suffix}: in braces must stand options, as in {{model}}_{{load_size}} ({error})"
+            ) from None
     opt.gpu_ids = gpu_ids
     check(opt)
     opt.message = _table(opt, parser)
@@ -112,21 +117,26 @@ def save_options(opt: argparse.Namespace, folder: str | Path) -> None:
     write_atomic(Path(folder) / f"{prefix}.txt", opt.message + "\n")
 
 
-def _saved_options(opt: argparse.Namespace) -> dict:
-    """What test.py and --continue_train take from ``train_opt.json``; nothing where an official run has none."""
+def _saved_options(opt: argparse.Namespace, is_needed: bool) -> dict:
+    """What test.py and --continue_train take from ``train_opt.json``; nothing where an official run has none, or where
+    there is no run, unless it ``is_needed``."""
     folder = Path(opt.checkpoints_dir) / opt.name
     if not folder.is_dir():
+        if not is_needed:
+            return {}
         raise UserError(f"--name {opt.name}: there is no folder {folder}; train it first or mend --checkpoints_dir")
     path = folder / "train_opt.json"
     if not path.exists():
         return {}
     try:
-        values = json.loads(path.read_text())
-    except ValueError:
+        values = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError):
         raise UserError(
             f"{path} is not a readable JSON file; restore it or remove it and give the flags again"
         ) from None
     own = OWN if hasattr(opt, "continue_train") else OWN | OWN_IN_TEST
+    if values.get("lr_N") == values.get("lr"):
+        own = own | {"lr_N"}  # it followed --lr and goes on doing so
     return {k: v for k, v in values.items() if k not in own}
 
 
