@@ -13,11 +13,9 @@ from util.errors import UserError
 
 def find_model_using_name(name: str) -> type[BaseModel]:
     """The model class of ``models/NAME_model.py``."""
-    folder = Path(__file__).parent
-    if not (folder / f"{name}_model.py").exists():
-        there = sorted(
-            path.name[: -len("_model.py")] for path in folder.glob("*_model.py") if path.stem != "base_model"
-        )
+    files = Path(__file__).parent.glob("*_model.py")
+    there = sorted(path.stem.removesuffix("_model") for path in files if path.stem != "base_model")
+    if name not in there:
         raise UserError(f"--model {name}: there is no models/{name}_model.py; choose from {', '.join(there)}")
     module = importlib.import_module(f"models.{name}_model")
     wanted = name.replace("_", "") + "model"
