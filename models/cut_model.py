@@ -212,8 +212,8 @@ class CUTModel(BaseModel):
         return losses
 
     def get_current_statistics(self) -> dict[str, float]:
-        """Mean cosine of query and positive, query and negatives, in each layer of ``nce_layers``; for how many steps in
-        a row the contrastive loss has been practically zero, so that nothing ties a translation to its source."""
+        """Mean cosine of query and positive, query and negatives, in each layer of ``nce_layers``; for how many steps
+        in a row the contrastive loss has been practically zero, so that nothing ties a translation to its source."""
         values = torch.stack([v.float() for v in self.statistics.values()]).tolist() if self.statistics else []
         return dict(zip(self.statistics, values, strict=True))
 
