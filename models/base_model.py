@@ -2,6 +2,7 @@
 
 import copy
 import random
+import warnings
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -184,11 +185,10 @@ class BaseModel(ABC):
 
     def update_learning_rate(self) -> None:
         """Step the schedules; called at the end of every epoch."""
-        for scheduler in self.schedulers:
-            if self.opt.lr_policy == "plateau":
-                scheduler.step(self.metric)
-            else:
-                scheduler.step()
+        with warnings.catch_warnings():  # a run that was resumed at an epoch's end has made no step of its own yet
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            for scheduler in self.schedulers:
+                scheduler.step(*([self.metric] if self.opt.lr_policy == "plateau" else []))
 
     def learning_rates(self) -> dict[str, float]:
         """By network: G, D, ..."""

@@ -11,6 +11,7 @@ from util.architecture import guess_network
 from util.errors import UserError
 from util.files import write_atomic
 
+STATE = "latest_state.pt"
 STATE_VERSION = 1
 # Filters are fixed, and old instance norms kept statistics: files may hold these or lack them.
 NO_WEIGHTS = (".filt", ".kernel", ".running_mean", ".running_var", ".num_batches_tracked")
@@ -75,27 +76,32 @@ def save_state(model, position: Position, opt) -> None:
     """``latest_state.pt``: one file with all that the next step depends on, weights included, so that a kill between
     two files can't mix two moments."""
     state = {"version": STATE_VERSION, "position": asdict(position), "model": model.training_state()}
-    state |= {"options": plain_options(opt), "torch": str(torch.__version__), "python": platform.python_version()}
-    save(state, Path(opt.checkpoints_dir) / opt.name / "latest_state.pt")
+    state |= {"ranks": [model.rank_state()], "options": plain_options(opt)}
+    state |= {"torch": str(torch.__version__), "python": platform.python_version()}
+    save(state, Path(opt.checkpoints_dir) / opt.name / STATE)
 
 
 def load_state(model, opt) -> Position | None:
     """Continue from ``latest_state.pt``; None where there is none."""
-    path = Path(opt.checkpoints_dir) / opt.name / "latest_state.pt"
+    path = Path(opt.checkpoints_dir) / opt.name / STATE
     if not path.exists():
         return None
-    state = load(path, "--name")
+    state = load(path, "--name (or move the file away to go on from the weights alone)")
     if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
         raise UserError(
             f"{path} was written by another version of this program: update it, or move the file away "
             "to go on from the weights alone"
         )
-    _report_changes(state["options"], plain_options(opt), path)
     try:
-        model.load_training_state(state["model"])
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path} does not fit the flags; give those it was trained with ({error})") from error
-    return Position(**state["position"])
+        position = Position(**state["position"])
+        changed = changed_flags(state["options"], plain_options(opt), path.parent)
+        new_rates = any(key.startswith(RATES) for key in changed)
+        model.load_training_state(state["model"], position.epoch, new_rates)
+        model.load_rank_state(state["ranks"][0])
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} does not fit the flags; give those it was trained with ({reason})") from error
+    return position
 
 
 def plain_options(opt) -> dict:
@@ -106,31 +112,25 @@ def plain_options(opt) -> dict:
 
 
 # Changing these would continue another model, or other weights than those saved.
-FIXED = ("model", "netG", "netD", "netF", "netF_nc", "netN", "ngf", "ndf", "n_layers_D", "normG", "normD", "input_nc")
-FIXED += ("output_nc", "no_antialias", "no_antialias_up", "no_dropout", "nce_layers", "stylegan2_G_num_downsampling")
-FIXED += ("dataset_mode", "direction")
+FIXED = {"model", "netG", "netD", "netF", "netF_nc", "netN", "ngf", "ndf", "n_layers_D", "normG", "normD", "input_nc"}
+FIXED |= {"output_nc", "no_antialias", "no_antialias_up", "no_dropout", "nce_layers", "stylegan2_G_num_downsampling"}
+FIXED |= {"dataset_mode", "direction"}
+# Changing these changes the learning rates from here on.
+RATES = ("lr", "beta", "n_epochs")
 # These change from run to run without changing the training.
-FREE = {
-    "continue_train",
-    "gpu_ids",
-    "epoch",
-    "epoch_count",
-    "num_threads",
-    "quiet",
-    "verbose",
-    "name",
-    "checkpoints_dir",
-}
-FREE |= {"isTrain", "rank", "world_size", "time_budget", "cache"}
+FREE = {"continue_train", "gpu_ids", "epoch", "epoch_count", "num_threads", "quiet", "verbose", "name", "suffix"}
+FREE |= {"checkpoints_dir", "isTrain", "rank", "world_size", "time_budget", "cache"}
 
 
-def _report_changes(saved: dict, now: dict, path: Path) -> None:
-    changed = [k for k in saved if k in now and saved[k] != now[k] and k not in FREE]
+def changed_flags(saved: dict, now: dict, folder: Path) -> list[str]:
+    """Names of the flags that differ from the run's; prints them, and refuses those that cannot change."""
+    changed = [key for key in saved if key in now and saved[key] != now[key] and key not in FREE]
     for key in changed:
         if key in FIXED:
-            raise UserError(f"--{key} {now[key]}: the run in {path.parent} was trained with {saved[key]}; leave it so")
+            raise UserError(f"--{key} {now[key]}: the run in {folder} was trained with {saved[key]}; leave it so")
     if changed:
         print("continuing with changed flags: " + ", ".join(f"--{k} {saved[k]} -> {now[k]}" for k in changed))
+    return changed
 
 
 def _saved_beside(path: Path) -> str:
