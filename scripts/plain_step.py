@@ -26,6 +26,7 @@ class PlainStep:
         self.opt, self.model, self.layers = model.opt, model, model.nce_layers
         self.nets = {name: copy.deepcopy(net) for name, net in model.networks().items()}
         for net in self.nets.values():
+            net.requires_grad_(True)
             for module in net.modules():
                 if isinstance(module, InstanceNorm):
                     module.forward = F.instance_norm if norm == "torch" else instance_norm
@@ -39,9 +40,7 @@ class PlainStep:
         for name in ("G", "D", "F", "N"):
             if name in self.nets and any(True for _ in self.nets[name].parameters()):
                 lr = opt.lr_N if name == "N" else opt.lr
-                self.optimizers[name] = torch.optim.Adam(
-                    self.nets[name].parameters(), lr, (opt.beta1, opt.beta2)
-                )
+                self.optimizers[name] = torch.optim.Adam(self.nets[name].parameters(), lr, (opt.beta1, opt.beta2))
 
     def optimize_parameters(self, batch: dict) -> dict[str, Tensor]:
         """One step on ``{"A", "B"}``; returns the losses under their official names."""
@@ -53,8 +52,8 @@ class PlainStep:
         pairs = list(zip((A, B), fakes.split(len(A)), strict=False))
         losses = {}
 
-        losses["D_fake"] = self.criterion(self.D(pairs[0][1].detach()), False)
-        losses["D_real"] = self.criterion(self.D(B), True)
+        losses["D_fake"] = self.criterion(self.D(pairs[0][1].detach()), False).mean()
+        losses["D_real"] = self.criterion(self.D(B), True).mean()
         self.update((losses["D_fake"] + losses["D_real"]) / 2, "D")
 
         if self.N is not None:
@@ -65,7 +64,7 @@ class PlainStep:
             losses["N"] = -sum(nce) / len(nce) + opt.lambda_MS_neg * diversity
             self.update(losses["N"], "N")
 
-        losses["G_GAN"] = self.criterion(self.D(pairs[0][1]), True) * opt.lambda_GAN
+        losses["G_GAN"] = self.criterion(self.D(pairs[0][1]), True).mean() * opt.lambda_GAN
         nce, _ = self.contrastive("G", pairs, mirrored)
         losses |= dict(zip(("NCE", "NCE_Y"), nce, strict=False))
         losses["G"] = losses["G_GAN"] + sum(nce) / len(nce)
@@ -92,18 +91,16 @@ class PlainStep:
                 translations = self.G(translation, self.layers, encode_only=True)
             if mirrored:
                 translations = [f.flip(3) for f in translations]
-            sizes = [f.shape[2] * f.shape[3] for f in sources]
+            sizes = [16 if opt.netF == "reshape" else f.shape[2] * f.shape[3] for f in sources]
             patch_ids = [self.model.draw_patch_ids(phase, branch, layer, n) for layer, n in enumerate(sizes)]
             negatives = [None] * len(sources)
             if self.N is not None:
-                noise = [
-                    self.model.draw_noise(phase, branch, layer, len(source)) for layer in range(len(sources))
-                ]
-                negatives = [
-                    self.negatives(*x) for x in zip(range(len(sources)), sources, noise, strict=True)
-                ]
+                noise = [self.model.draw_noise(phase, branch, layer, len(source)) for layer in range(len(sources))]
+                negatives = [self.negatives(*x) for x in zip(range(len(sources)), sources, noise, strict=True)]
             total = 0
             for layer, (s, t) in enumerate(zip(sources, translations, strict=True)):
+                if opt.netF == "reshape":
+                    s, t = F.adaptive_avg_pool2d(s, 4), F.adaptive_avg_pool2d(t, 4)
                 key = unit(self.mlp("F", layer, rows(s)[:, patch_ids[layer]])).detach()
                 query = unit(self.mlp("F", layer, rows(t)[:, patch_ids[layer]]))
                 query = query.detach() if phase == "N" else query
@@ -119,15 +116,13 @@ class PlainStep:
         if self.opt.netN == "neg_gen":
             m = getattr(self.N, f"conv_{layer}")(source).mean(dim=(2, 3))
         else:
-            m = unit(
-                self.mlp("F_" if self.opt.netN == "neg_gen_momentum" else "F", layer, rows(source))
-            ).mean(dim=1)
+            m = unit(self.mlp("F_" if self.opt.netN == "neg_gen_momentum" else "F", layer, rows(source))).mean(dim=1)
         if self.opt.detach_negatives:
             m = m.detach()
         return unit(self.mlp("N", layer, torch.cat((m[:, None].expand(-1, z.shape[1], -1), z), dim=2)))
 
     def mlp(self, net: str, layer: int, x: Tensor) -> Tensor:
-        return getattr(self.nets[net], f"mlp_{layer}")(x)
+        return getattr(self.nets[net], f"mlp_{layer}", nn.Identity())(x)  # --netF sample and reshape have none
 
 
 def rows(features: Tensor) -> Tensor:
@@ -148,9 +143,7 @@ def info_nce(query: Tensor, key: Tensor, negatives: Tensor | None, opt) -> Tenso
     if negatives is None:
         others.diagonal(dim1=1, dim2=2).fill_(-10)
     logits = torch.cat(((query * key).sum(dim=2, keepdim=True), others), dim=2).flatten(0, 1) / opt.nce_T
-    return F.cross_entropy(
-        logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device), reduction="none"
-    )
+    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device), reduction="none")
 
 
 def instance_norm(x: Tensor) -> Tensor:
