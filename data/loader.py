@@ -7,6 +7,7 @@ epoch. Datasets need no code for it: ``random``, ``numpy.random`` and ``torch`` 
 import os
 import random
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -149,9 +150,19 @@ def collate(items: list[dict | UserError]) -> dict | UserError:
 
 
 def _leave_signals_to_parent(worker: int) -> None:
-    """Ctrl-C and a cluster's warning are for the main process, which ends its workers when it is ready."""
+    """Ctrl-C and a cluster's warnings are for the main process, which ends its workers when it is ready. Clusters send
+    SIGTERM to every process of a job: a worker obeys it only when it comes from its parent."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # it tells who sent a signal; macOS lacks it
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_end_when_told_by, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_when_told_by(parent: int) -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
+        pass
+    os._exit(0)

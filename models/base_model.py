@@ -97,22 +97,22 @@ class BaseModel(ABC):
 
     def apply_gradients(self, phase: str, *optimizers: torch.optim.Optimizer) -> None:
         """One step of each optimizer, left out where a gradient is not finite. Whether it was is not read here, since
-        that would wait for the device: ``bad_steps`` reads it."""
+        that would wait for the device: ``read_updates`` does."""
         grads = [p.grad for o in optimizers for group in o.param_groups for p in group["params"] if p.grad is not None]
         if not grads:
             return
-        norms = torch.stack(torch._foreach_norm(grads, torch.inf))
+        norms = torch.stack(torch._foreach_norm(grads))
         bad = norms.isfinite().logical_not().any().float()
         self.unread.append((phase, self.image_paths, bad))
         for optimizer in optimizers:
             optimizer.found_inf = bad
             optimizer.step()
 
-    def bad_steps(self) -> list[tuple[str, list[str]] | None]:
-        """(phase, image paths) of each update since the last call that was left out, None for each that was made."""
+    def read_updates(self) -> list[tuple[str, list[str], bool]]:
+        """(phase, image paths, whether it was left out) of each update since the last call."""
         unread, self.unread = self.unread, []
         flags = torch.stack([bad for *_, bad in unread]).tolist() if unread else []
-        return [(phase, paths) if bad else None for (phase, paths, _), bad in zip(unread, flags, strict=True)]
+        return [(phase, paths, bool(bad)) for (phase, paths, _), bad in zip(unread, flags, strict=True)]
 
     def adam(self, net: nn.Module, lr: float | None = None) -> torch.optim.Adam:
         """Adam with the options' betas; fused, so that it leaves a step out on the device itself."""

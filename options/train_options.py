@@ -43,6 +43,7 @@ def add_train_options(parser) -> None:
         add(
             "--max_bad_steps", type=positive_int, default=20, help="stop after as many updates in a row with NaN or Inf"
         )
+        add("--keep_checkpoints", type=positive_int, default=None, help="keep the newest N epochs; all if left out")
         add("--save_by_iter", action="store_true", help="name the saves of `latest` by iteration and keep them")
         add("--evaluation_freq", type=positive_int, default=5000, help="accepted for compatibility; see --eval_freq")
         add("--pretrained_name", default=None, help="experiment whose weights training starts from")

@@ -104,6 +104,16 @@ def load_state(model, opt) -> Position | None:
     return position
 
 
+def rotate(folder: Path, keep: int | None) -> None:
+    """Remove the weights of all but the newest ``keep`` epochs; never ``latest``, ``best`` or ``iter_N``."""
+    epochs = {path: path.name.split("_net_")[0] for path in folder.glob("*_net_*.pth")}
+    epochs = {path: int(epoch) for path, epoch in epochs.items() if epoch.isdecimal()}
+    old = sorted(set(epochs.values()))[:-keep] if keep else []
+    for path, epoch in epochs.items():
+        if epoch in old:
+            path.unlink()
+
+
 def plain_options(opt) -> dict:
     """Options as values that a file can hold."""
     return {

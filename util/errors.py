@@ -1,5 +1,6 @@
 """The one exception that a user's mistake raises, and the entry point that prints it."""
 
+import errno
 import sys
 
 
@@ -8,9 +9,17 @@ class UserError(Exception):
 
 
 def run(main, *args) -> None:
-    """Call ``main(*args)``; a ``UserError`` becomes one line on stderr and exit status 2."""
+    """Call ``main(*args)``; a ``UserError``, or a disk that cannot be written to, becomes one line on stderr and exit
+    status 2, Ctrl-C exit status 130."""
     try:
         main(*args)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        print(f"error: {error.filename or 'writing failed'}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -5,12 +5,14 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+BESIDE = ".writing-"  # how the names of unfinished files begin
+
 
 @contextmanager
 def replacing(path: str | Path):
     """Yield a path beside ``path`` to write to; on success flush it to disk and rename it over ``path``."""
     path = Path(path)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=BESIDE, suffix=path.suffix)
     os.close(handle)
     try:
         yield Path(beside)

@@ -20,10 +20,11 @@ class ImagePool:
             return images
         returned = []
         for image in images.detach():
+            image = image.nan_to_num()  # a bad step must not come back out of the pool
             if len(self.images) < self.pool_size:
-                self.images.append(image.clone())
+                self.images.append(image)
             elif random.random() < 0.5:
                 place = random.randrange(self.pool_size)
-                image, self.images[place] = self.images[place], image.clone()
+                image, self.images[place] = self.images[place], image
             returned.append(image)
         return torch.stack(returned)

@@ -4,17 +4,18 @@ import signal
 import time
 
 EXIT_CODE = 75  # "try again": the run was interrupted, is saved and goes on with --continue_train
+BEGUN = time.monotonic()  # the program's start: checking a large folder or compiling counts as well
 SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
 
 
 class Interruption:
-    """``reason`` is None until Ctrl-C, SIGTERM, SIGUSR1 or the end of ``budget`` seconds.
+    """``reason`` is None until Ctrl-C, SIGTERM, SIGUSR1 or the end of ``budget`` seconds since the start.
 
     A second Ctrl-C ends at once.
     """
 
     def __init__(self, budget: float | None = None):
-        self.deadline = time.monotonic() + budget if budget else float("inf")
+        self.deadline = BEGUN + budget if budget else float("inf")
         self.signal_name: str | None = None
         self.before: dict = {}
 

@@ -1,5 +1,6 @@
 """What surrounds the training loop: where it starts, when and what it saves, numbers going wrong, the summary."""
 
+import math
 import re
 import time
 from pathlib import Path
@@ -9,12 +10,14 @@ import torch
 from util import checkpoints
 from util.checkpoints import Position
 from util.errors import UserError
+from util.files import BESIDE
 from util.loggers import Progress
 from util.loggers.base import warn
 from util.loggers.jsonl import read
 from util.metrics.records import summary, summary_line
 
 COLLAPSE_STEPS = 200
+RETRY_SECONDS = 60  # after a save that failed
 
 
 class TrainingRun:
@@ -24,9 +27,11 @@ class TrainingRun:
         self.opt, self.model, self.dataset = opt, model, dataset
         self.folder = Path(opt.checkpoints_dir) / opt.name
         self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(f"{BESIDE}*"):  # of a run that was killed while it saved
+            leftover.unlink(missing_ok=True)
         self.begun = self.saved_at = time.monotonic()
         self.save_failed = False
-        self.bad_in_a_row = 0
+        self.bad_in_a_row: dict[str, int] = {}  # by phase: the others may be fine
         self.collapse_told = False
         self.score_line = ""
         dataset.set_epoch(opt.epoch_count)
@@ -87,16 +92,15 @@ class TrainingRun:
         return self.model.get_current_visuals()
 
     def checked_losses(self) -> dict[str, float]:
-        """The current losses; raises ``UserError`` after ``--max_bad_steps`` updates in a row with NaN or Inf."""
-        for bad in self.model.bad_steps():
-            self.bad_in_a_row = self.bad_in_a_row + 1 if bad else 0
+        """The current losses; raises ``UserError`` where ``--max_bad_steps`` updates in a row had NaN or Inf."""
+        for phase, paths, bad in self.model.read_updates():
+            self.bad_in_a_row[phase] = self.bad_in_a_row.get(phase, 0) + 1 if bad else 0
             if bad:
-                phase, paths = bad
                 warn(f"the {phase} step had a NaN or Inf and was left out; images: {', '.join(map(str, paths))}")
-            if self.bad_in_a_row >= self.opt.max_bad_steps:
+            if self.bad_in_a_row[phase] >= self.opt.max_bad_steps:
                 raise UserError(
-                    f"--max_bad_steps {self.opt.max_bad_steps}: as many updates in a row had NaN or Inf; the last good "
-                    f"checkpoint is kept in {self.folder}, a smaller --lr or --precision fp32 may help"
+                    f"--max_bad_steps {self.opt.max_bad_steps}: as many {phase} steps in a row had NaN or Inf; "
+                    f"the last good checkpoint is kept in {self.folder}, a smaller --lr or --precision fp32 may help"
                 )
         losses, statistics = self.model.get_current_losses(), self.model.get_current_statistics()
         if statistics.pop("steps_without_contrast", 0) >= COLLAPSE_STEPS and not self.collapse_told:
@@ -108,16 +112,15 @@ class TrainingRun:
         return losses | statistics
 
     def save_is_due(self, progress: Progress) -> bool:
-        every = self.opt.save_latest_every
-        late = every is not None and time.monotonic() - self.saved_at >= every
-        return late or self.save_failed or progress.passed(self.opt.save_latest_freq)
+        every = self.opt.save_latest_every or math.inf
+        if self.save_failed:
+            every = min(every, RETRY_SECONDS)
+        return time.monotonic() - self.saved_at >= every or progress.passed(self.opt.save_latest_freq)
 
     def save_latest(self, position: Position) -> None:
-        """``latest_state.pt`` and ``latest_net_*.pth`` (``iter_N_net_*.pth`` with --save_by_iter)."""
+        """``latest_state.pt`` and ``latest_net_*.pth``, and ``iter_N_net_*.pth`` with --save_by_iter."""
         self.checked_losses()
-        self._try_to_save(lambda: checkpoints.save_state(self.model, position, self.opt))
-        name = f"iter_{position.total_images}" if self.opt.save_by_iter else "latest"
-        self._try_to_save(lambda: self.model.save_networks(name))
+        self._try_to_save("latest", *([f"iter_{position.total_images}"] if self.opt.save_by_iter else []), at=position)
         self.saved_at = time.monotonic()
 
     def end_epoch(self, progress: Progress, loggers, validation=None) -> None:
@@ -129,7 +132,7 @@ class TrainingRun:
             loggers.log_samples(progress, samples)
             self._follow_best(epoch, scores)
         if epoch % opt.save_epoch_freq == 0:
-            self._try_to_save(lambda: self.model.save_networks(epoch))
+            self._try_to_save(epoch)
             self.save_latest(Position(epoch + 1, 0, progress.total_images))
 
     def _follow_best(self, epoch: int, scores: dict) -> None:
@@ -142,16 +145,22 @@ class TrainingRun:
             self.score_line = summary_line(found)
             print(self.score_line)
             if found["best_epoch"] == epoch:
-                self._try_to_save(lambda: self.model.save_networks("best"))
+                self._try_to_save("best")
 
-    def _try_to_save(self, save) -> None:
-        """A full disk or a folder that cannot be written to must not end the run."""
+    def _try_to_save(self, *names: str | int, at: Position | None = None) -> None:
+        """The weights under each name, and the state ``at`` a position. A full disk or a folder that cannot be written
+        to must not end the run."""
         try:
-            save()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if at:
+                checkpoints.save_state(self.model, at, self.opt)
+            for name in names:
+                self.model.save_networks(name)
+            checkpoints.rotate(self.folder, self.opt.keep_checkpoints)
             self.save_failed = False
         except OSError as error:
             self.save_failed = True
-            warn(f"SAVING TO {self.folder} FAILED ({error}); training goes on and tries again after the next step")
+            warn(f"SAVING TO {self.folder} FAILED: {error}. Training goes on and tries again within a minute")
 
     def announce(self, loggers) -> None:
         """What is about to happen, on one screen."""

@@ -1,5 +1,7 @@
 """Everything a run shows and records: ``create_loggers(opt)`` gives one object that tells them all."""
 
+import errno
+
 import torch
 
 from util.images import tensor2im
@@ -8,8 +10,12 @@ from util.loggers.base import GROUPS, Images, Logger, Progress, loss_group, warn
 __all__ = ["GROUPS", "Images", "Logger", "Loggers", "Progress", "create_loggers", "loss_group"]
 
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
 class Loggers(Logger):
-    """Passes each event to all loggers. One that fails is dropped with one warning; the run goes on.
+    """Passes each event to all loggers. One that fails is dropped with one warning, unless the disk is full; the run
+    goes on.
 
     ``Loggers([])`` is silent: for the ranks that don't log.
     """
@@ -62,6 +68,9 @@ class Loggers(Logger):
             try:
                 getattr(logger, event)(*what)
             except Exception as error:
+                if isinstance(error, OSError) and error.errno in FULL:  # what is kept in its buffers follows later
+                    warn(f"{type(logger).__name__} cannot write: {error}")
+                    continue
                 self.loggers.remove(logger)
                 warn(f"{type(logger).__name__} stopped and is left out from here on: {error!r}")
 

@@ -108,7 +108,7 @@ class TrainingPage(Logger):
 
     def _add(self, row: dict) -> None:
         self.rows.append(row)
-        if len(self.rows) == CHUNK_ROWS:
+        if len(self.rows) >= CHUNK_ROWS:  # more where the disk was full
             self._write_chunk()
             self.chunk, self.rows = self.chunk + 1, []
 
