@@ -41,6 +41,12 @@ def add_base_options(parser) -> None:
         add("--netD", default="basic", choices=NETWORKS_D, help="discriminator; basic is a 70x70 PatchGAN")
         add("--ndf", type=positive_int, default=64, help="discriminator filters in the first convolution")
         add("--n_layers_D", type=positive_int, default=3, help="discriminator layers, used if netD is n_layers")
+        add(
+            "--D_patch_size",
+            type=positive_int,
+            default=None,
+            help="pixels of a tile if netD is tilestylegan2; none: whole image",
+        )
         add("--normG", default="instance", choices=NORMS, help="normalization in G")
         add("--normD", default="instance", choices=NORMS, help="normalization in D")
         add(

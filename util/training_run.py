@@ -14,7 +14,7 @@ from util.files import BESIDE
 from util.loggers import Progress
 from util.loggers.base import warn
 from util.loggers.jsonl import read
-from util.metrics.records import summary, summary_line
+from util.metrics.records import higher_is_better, summary, summary_line
 
 COLLAPSE_STEPS = 200
 RETRY_SECONDS = 60  # after a save that failed
@@ -140,6 +140,7 @@ class TrainingRun:
         metric = self.opt.eval_metric or next(iter(scores))
         if metric not in scores:
             raise UserError(f"--eval_metric {metric} is not among the scores: {', '.join(scores)}")
+        self.model.metric = -scores[metric] if higher_is_better(metric) else scores[metric]  # for --lr_policy plateau
         found = summary(self.folder / "metrics.jsonl", metric)
         if found:
             self.score_line = summary_line(found)
