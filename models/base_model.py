@@ -105,8 +105,11 @@ class BaseModel(ABC):
         bad = norms.isfinite().logical_not().any().float()
         self.unread.append((phase, self.image_paths, bad))
         for optimizer in optimizers:
-            optimizer.found_inf = bad
-            optimizer.step()
+            if getattr(optimizer, "_step_supports_amp_scaling", False):  # fused ones read it on the device
+                optimizer.found_inf = bad
+                optimizer.step()
+            elif not bad:
+                optimizer.step()
 
     def read_updates(self) -> list[tuple[str, list[str], bool]]:
         """(phase, image paths, whether it was left out) of each update since the last call."""
