@@ -58,8 +58,9 @@ class PlainStep:
 
         if self.N is not None:
             nce, negatives = self.contrastive("N", pairs, mirrored)
-            halves = [[n.chunk(2, dim=1) for n in layers] for layers in negatives]
-            diversity = [-sum((a - b).abs().mean() for a, b in layers) / len(layers) for layers in halves]
+            half = opt.num_patches // 2
+            distances = [[(n[:, :half] - n[:, half : 2 * half]).abs().mean() for n in layers] for layers in negatives]
+            diversity = [-sum(layers) / len(layers) for layers in distances]
             diversity = sum(diversity) / len(diversity) if opt.diversity_both else diversity[-1]
             losses["N"] = -sum(nce) / len(nce) + opt.lambda_MS_neg * diversity
             self.update(losses["N"], "N")
@@ -114,11 +115,11 @@ class PlainStep:
         if self.opt.netN == "neg_param":
             return unit(self.N.neg_sample[layer]).expand(len(source), -1, -1)
         if self.opt.netN == "neg_gen":
+            source = source.detach() if self.opt.detach_negatives else source
             m = getattr(self.N, f"conv_{layer}")(source).mean(dim=(2, 3))
         else:
             m = unit(self.mlp("F_" if self.opt.netN == "neg_gen_momentum" else "F", layer, rows(source))).mean(dim=1)
-        if self.opt.detach_negatives:
-            m = m.detach()
+            m = m.detach() if self.opt.detach_negatives else m
         return unit(self.mlp("N", layer, torch.cat((m[:, None].expand(-1, z.shape[1], -1), z), dim=2)))
 
     def mlp(self, net: str, layer: int, x: Tensor) -> Tensor:
