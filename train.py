@@ -9,6 +9,7 @@ import sys
 import options
 from data import create_dataset
 from models import create_model
+from util import distributed
 from util.checkpoints import Position
 from util.errors import run
 from util.interruption import EXIT_CODE, Interruption
@@ -20,6 +21,7 @@ from util.validation import create_validation
 
 def main() -> None:
     opt = options.parse()
+    distributed.start(opt)
     dataset = create_dataset(opt)
     model = create_model(opt)
     training = TrainingRun(opt, model, dataset)  # checkpoints, and the position that a resumed run goes on from
@@ -31,7 +33,7 @@ def main() -> None:
 
     with create_loggers(opt, training.resumed_at) as loggers, Interruption(opt.time_budget) as interruption:
         training.announce(loggers)
-        while epoch <= last_epoch and not interruption.reason:
+        while epoch <= last_epoch and not interruption.requested():
             dataset.set_epoch(epoch, skip_images=done)
             progress = Progress(epoch, done, total, 0, len(dataset), last_epoch)
             for batch in stopwatch.watch(dataset, count=training.images_in):
@@ -51,7 +53,7 @@ def main() -> None:
                     loggers.log_images(progress, training.visuals())
                 if training.save_is_due(progress):
                     training.save_latest(Position(epoch, done, total))
-                if interruption.reason:
+                if interruption.requested():
                     break
             else:
                 model.update_learning_rate()
@@ -59,7 +61,7 @@ def main() -> None:
                 epoch, done = epoch + 1, 0
         finished = epoch > last_epoch
         training.save_latest(Position(epoch, done, total))
-    training.summary(total, stopwatch, interruption.reason)
+    training.summary(total, stopwatch, None if finished else interruption.reason)
     sys.exit(0 if finished else EXIT_CODE)
 
 

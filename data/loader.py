@@ -4,6 +4,7 @@ The same values come with any number of worker processes, on any rank, and after
 epoch. Datasets need no code for it: ``random``, ``numpy.random`` and ``torch`` are seeded around each item.
 """
 
+import multiprocessing
 import os
 import random
 import signal
@@ -159,7 +160,7 @@ def _leave_signals_to_parent(worker: int) -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # it tells who sent a signal; macOS lacks it
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        threading.Thread(target=_end_when_told_by, args=(os.getppid(),), daemon=True).start()
+        threading.Thread(target=_end_when_told_by, args=(multiprocessing.parent_process().pid,), daemon=True).start()
 
 
 def _end_when_told_by(parent: int) -> None:

@@ -32,7 +32,14 @@ def get_option_setter(name: str):
 
 def create_model(opt) -> BaseModel:
     """The model that ``opt.model`` names, with every network, optimizer and scheduler it will ever have."""
-    random.seed(opt.seed)
-    np.random.seed(opt.seed)
-    torch.manual_seed(opt.seed)
-    return find_model_using_name(opt.model)(opt)
+    _seed(opt.seed)
+    model = find_model_using_name(opt.model)(opt)
+    if getattr(opt, "rank", 0):  # equal weights on every rank, but dropout of its own
+        _seed(opt.seed + opt.rank)
+    return model
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

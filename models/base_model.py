@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from models.networks import init_net  # noqa: F401  (official model files expect it here)
+from models.networks.blocks import make_channels_last
 from models.schedulers import get_scheduler
-from util import checkpoints, precision
+from util import checkpoints, distributed, precision
 from util.devices import get_device
 from util.image_pool import ImagePool
 
@@ -51,9 +52,10 @@ class BaseModel(ABC):
         self.netG_ema: nn.Module | None = None  # made in setup
         self.unread: list[tuple] = []  # updates of which nobody has read yet whether they were made
         self.metric = 0.0  # what the plateau schedule watches
-        # All randomness of a step: positions are drawn on the host, noise where it is used.
-        self.rng = np.random.default_rng(opt.seed)
-        self.noise_rng = torch.Generator(self.device).manual_seed(opt.seed)
+        # All randomness of a step: positions are drawn on the host, noise where it is used; by each rank its own.
+        seed = opt.seed + getattr(opt, "rank", 0)
+        self.rng = np.random.default_rng(seed)
+        self.noise_rng = torch.Generator(self.device).manual_seed(seed)
 
     @abstractmethod
     def set_input(self, input: dict) -> None:
@@ -79,7 +81,7 @@ class BaseModel(ABC):
         """Make the schedules; load weights when testing."""
         if getattr(opt, "channels_last", False):
             for net in self.networks().values():
-                net.to(memory_format=torch.channels_last)
+                make_channels_last(net)
         if getattr(opt, "compile", False):
             for net in self.networks().values():
                 net.compile()
@@ -96,14 +98,16 @@ class BaseModel(ABC):
         """For official training loops; one process uses one device."""
 
     def apply_gradients(self, phase: str, *optimizers: torch.optim.Optimizer) -> None:
-        """One step of each optimizer, left out where a gradient is not finite. Whether it was is not read here, since
-        that would wait for the device: ``read_updates`` does."""
+        """One step of each optimizer with the gradients' mean over all ranks, left out where one is not finite. Whether
+        it was is not read here, since that would wait for the device: ``read_updates`` does."""
         grads = [p.grad for o in optimizers for group in o.param_groups for p in group["params"] if p.grad is not None]
         if not grads:
             return
-        norms = torch.stack(torch._foreach_norm(grads))
-        bad = norms.isfinite().logical_not().any().float()
-        self.unread.append((phase, self.image_paths, bad))
+        bad_here = bad = not_finite(grads)
+        if not distributed.is_alone():
+            distributed.average_gradients(grads)
+            bad = not_finite(grads)
+        self.unread.append((phase, self.image_paths, bad, bad_here))
         for optimizer in optimizers:
             if getattr(optimizer, "_step_supports_amp_scaling", False):  # fused ones read it on the device
                 optimizer.found_inf = bad
@@ -112,10 +116,14 @@ class BaseModel(ABC):
                 optimizer.step()
 
     def read_updates(self) -> list[tuple[str, list[str], bool]]:
-        """(phase, image paths, whether it was left out) of each update since the last call."""
+        """(phase, image paths, whether it was left out) of each update since the last call. No paths where it was left
+        out for the sake of another rank's images."""
         unread, self.unread = self.unread, []
-        flags = torch.stack([bad for *_, bad in unread]).tolist() if unread else []
-        return [(phase, paths, bool(bad)) for (phase, paths, _), bad in zip(unread, flags, strict=True)]
+        flags = torch.stack([torch.stack(bad) for _, _, *bad in unread]).tolist() if unread else []
+        return [
+            (phase, paths if bad_here or not bad else [], bool(bad))
+            for (phase, paths, *_), (bad, bad_here) in zip(unread, flags, strict=True)
+        ]
 
     def adam(self, net: nn.Module, lr: float | None = None) -> torch.optim.Adam:
         """Adam with the options' betas; fused, so that it leaves a step out on the device itself."""
@@ -262,10 +270,17 @@ class BaseModel(ABC):
 
     def print_networks(self, verbose: bool) -> None:
         """Parameters of each network, and its layers if ``verbose``."""
+        if getattr(self.opt, "rank", 0):
+            return
         for name, net in self.networks().items():
             if verbose:
                 print(net)
             print(f"[Network {name}] {sum(p.numel() for p in net.parameters()) / 1e6:.3f} M parameters")
+
+
+def not_finite(tensors: list[Tensor]) -> Tensor:
+    """1.0 where any number is NaN or Inf, else 0.0, on the device."""
+    return torch.stack(torch._foreach_norm(tensors)).isfinite().logical_not().any().float()
 
 
 def rng_state(model: BaseModel) -> dict:

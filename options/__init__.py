@@ -14,6 +14,7 @@ from options.base_options import add_base_options
 from options.checks import check
 from options.test_options import add_test_options
 from options.train_options import add_train_options
+from util import distributed
 from util.devices import get_device, parse_gpu_ids
 from util.errors import UserError
 from util.files import write_atomic
@@ -91,6 +92,8 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
                 f"--suffix {opt.suffix}: in braces must stand options, as in {{model}}_{{load_size}} ({error})"
             ) from None
     opt.gpu_ids = gpu_ids
+    opt.rank, opt.world_size = distributed.environment()
+    opt.quiet = opt.quiet or opt.rank > 0
     check(opt)
     opt.message = _table(opt, parser)
     return opt
@@ -111,6 +114,8 @@ def for_testing(opt: argparse.Namespace) -> argparse.Namespace:
 
 def save_options(opt: argparse.Namespace, folder: str | Path) -> None:
     """``train_opt.txt`` for people and ``train_opt.json`` for programs."""
+    if opt.rank > 0:
+        return
     prefix = "train_opt" if opt.isTrain else f"{opt.phase}_opt"
     values = {k: "inf" if v == math.inf else v for k, v in vars(opt).items() if k != "message"}
     write_atomic(Path(folder) / f"{prefix}.json", json.dumps(values, indent=1))
@@ -147,9 +152,10 @@ def _known(parser: OptionParser, values: dict) -> dict:
 
 def _table(opt: argparse.Namespace, parser: OptionParser) -> str:
     """All options in alphabetical order; those that differ from the default are marked with it."""
+    set_here = ("isTrain", "gpu_ids", "rank", "world_size")
     lines = ["----------------- Options ---------------"]
     for key, value in sorted(vars(opt).items()):
         default = parser.get_default(key)
-        mark = f"\t[default: {default}]" if value != default and key not in ("isTrain", "gpu_ids") else ""
+        mark = f"\t[default: {default}]" if value != default and key not in set_here else ""
         lines.append(f"{key:>38}: {value!s:<30}{mark}".rstrip())
     return "\n".join([*lines, "----------------- End -------------------"])

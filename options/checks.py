@@ -22,6 +22,8 @@ def check(opt: argparse.Namespace) -> None:
         raise UserError("--beta1 and --beta2 must be below 1")
     if opt.dataroot == "placeholder":
         raise UserError("--dataroot must name the folder that holds the images (trainA, trainB, ...)")
+    if not opt.isTrain and opt.world_size > 1:
+        raise UserError("torchrun is for train.py; start test.py with python, it runs in one process")
     if opt.isTrain:
         _check_writable(Path(opt.checkpoints_dir), "--checkpoints_dir")
     else:

@@ -72,11 +72,11 @@ def load_weights(net: torch.nn.Module, path: str | Path, flags: str, flag: str =
     net.load_state_dict(state)
 
 
-def save_state(model, position: Position, opt) -> None:
+def save_state(model, ranks: list[dict], position: Position, opt) -> None:
     """``latest_state.pt``: one file with all that the next step depends on, weights included, so that a kill between
-    two files can't mix two moments."""
+    two files can't mix two moments. ``ranks``: each rank's ``rank_state``."""
     state = {"version": STATE_VERSION, "position": asdict(position), "model": model.training_state()}
-    state |= {"ranks": [model.rank_state()], "options": plain_options(opt)}
+    state |= {"ranks": ranks, "options": plain_options(opt)}
     state |= {"torch": str(torch.__version__), "python": platform.python_version()}
     save(state, Path(opt.checkpoints_dir) / opt.name / STATE)
 
@@ -94,10 +94,11 @@ def load_state(model, opt) -> Position | None:
         )
     try:
         position = Position(**state["position"])
-        changed = changed_flags(state["options"], plain_options(opt), path.parent)
+        changed = changed_flags(state["options"], plain_options(opt), path.parent, quiet=opt.rank > 0)
         new_rates = any(key.startswith(RATES) for key in changed)
         model.load_training_state(state["model"], position.epoch, new_rates)
-        model.load_rank_state(state["ranks"][0])
+        if opt.rank < len(state["ranks"]):  # with more ranks than before, the new ones start with numbers of their own
+            model.load_rank_state(state["ranks"][opt.rank])
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not fit the flags; give those it was trained with ({reason})") from error
@@ -132,13 +133,13 @@ FREE = {"continue_train", "gpu_ids", "epoch", "epoch_count", "num_threads", "qui
 FREE |= {"checkpoints_dir", "isTrain", "rank", "world_size", "time_budget", "cache"}
 
 
-def changed_flags(saved: dict, now: dict, folder: Path) -> list[str]:
+def changed_flags(saved: dict, now: dict, folder: Path, quiet: bool) -> list[str]:
     """Names of the flags that differ from the run's; prints them, and refuses those that cannot change."""
     changed = [key for key in saved if key in now and saved[key] != now[key] and key not in FREE]
     for key in changed:
         if key in FIXED:
             raise UserError(f"--{key} {now[key]}: the run in {folder} was trained with {saved[key]}; leave it so")
-    if changed:
+    if changed and not quiet:
         print("continuing with changed flags: " + ", ".join(f"--{k} {saved[k]} -> {now[k]}" for k in changed))
     return changed
 

@@ -3,6 +3,8 @@
 import signal
 import time
 
+from util import distributed
+
 EXIT_CODE = 75  # "try again": the run was interrupted, is saved and goes on with --continue_train
 BEGUN = time.monotonic()  # the program's start: checking a large folder or compiling counts as well
 SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
@@ -16,14 +18,16 @@ class Interruption:
 
     def __init__(self, budget: float | None = None):
         self.deadline = BEGUN + budget if budget else float("inf")
-        self.signal_name: str | None = None
+        self.reason: str | None = None
         self.before: dict = {}
 
-    @property
-    def reason(self) -> str | None:
-        if self.signal_name is None and time.monotonic() >= self.deadline:
-            return "--time_budget is used up"
-        return self.signal_name
+    def requested(self) -> bool:
+        """Whether to stop after this step; every rank has to ask, and all get the same answer."""
+        if self.reason is None and time.monotonic() >= self.deadline:
+            self.reason = "--time_budget is used up"
+        if distributed.any_rank(self.reason is not None):
+            self.reason = self.reason or "another rank was told to stop"
+        return self.reason is not None
 
     def __enter__(self):
         for name in SIGNALS:
@@ -37,6 +41,6 @@ class Interruption:
             signal.signal(number, handler)
 
     def _note(self, number, frame) -> None:
-        if number == signal.SIGINT and self.signal_name:
+        if number == signal.SIGINT and self.reason:
             raise KeyboardInterrupt
-        self.signal_name = signal.Signals(number).name
+        self.reason = signal.Signals(number).name

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from util import checkpoints
+from util import checkpoints, distributed
 from util.checkpoints import Position
 from util.errors import UserError
 from util.files import BESIDE
@@ -27,8 +27,9 @@ class TrainingRun:
         self.opt, self.model, self.dataset = opt, model, dataset
         self.folder = Path(opt.checkpoints_dir) / opt.name
         self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(f"{BESIDE}*"):  # of a run that was killed while it saved
-            leftover.unlink(missing_ok=True)
+        if opt.rank == 0:
+            for leftover in self.folder.glob(f"{BESIDE}*"):  # of a run that was killed while it saved
+                leftover.unlink(missing_ok=True)
         self.begun = self.saved_at = time.monotonic()
         self.save_failed = False
         self.bad_in_a_row: dict[str, int] = {}  # by phase: the others may be fine
@@ -38,6 +39,8 @@ class TrainingRun:
         model.see_first_batch(dataset)
         model.setup(opt)
         self.start = self._resume() if opt.continue_train else self._new()
+        distributed.share_weights(model.networks().values())
+        distributed.check_weights(model.networks())  # every rank has read its files before rank 0 writes
         self.resumed_at = self.start.total_images if opt.continue_train else None
         self.first_total = self.start.total_images
 
@@ -52,10 +55,10 @@ class TrainingRun:
             return self._resume_from_weights()
         position = checkpoints.load_state(self.model, opt)
         if position is None and not any(self.folder.glob("*_net_*.pth")) and not opt.pretrained_name:
-            print(f"{self.folder} holds no checkpoint yet: training starts at its beginning")
+            self._say(f"{self.folder} holds no checkpoint yet: training starts at its beginning")
             return self._new()
         if position and opt.epoch_count not in (1, position.epoch):
-            print(f"--epoch_count {opt.epoch_count} is left out: the state goes on in epoch {position.epoch}")
+            self._say(f"--epoch_count {opt.epoch_count} is left out: the state goes on in epoch {position.epoch}")
         return position or self._resume_from_weights()
 
     def _resume_from_weights(self) -> Position:
@@ -63,7 +66,7 @@ class TrainingRun:
         self.model.load_networks(self.opt.epoch)
         epoch, how = self._epoch_of_weights()
         self.model.schedule_from(epoch)
-        print(
+        self._say(
             f"{self.folder} has weights but no {checkpoints.STATE} for --epoch {self.opt.epoch}: optimizers and random "
             f"numbers start anew at epoch {epoch} ({how})"
         )
@@ -84,25 +87,27 @@ class TrainingRun:
         return max(found, default=(1, "no record of it was found; --epoch_count says otherwise"))
 
     def images_in(self, batch: dict) -> int:
-        """Images of the translated side in a batch."""
-        return len(next(value for value in batch.values() if isinstance(value, torch.Tensor)))
+        """Images of the translated side in this step, over all ranks."""
+        return len(next(v for v in batch.values() if isinstance(v, torch.Tensor))) * self.opt.world_size
 
     def visuals(self) -> dict[str, torch.Tensor]:
         self.model.compute_visuals()
         return self.model.get_current_visuals()
 
     def checked_losses(self) -> dict[str, float]:
-        """The current losses; raises ``UserError`` where ``--max_bad_steps`` updates in a row had NaN or Inf."""
+        """The current losses, their mean over all ranks; ``UserError`` after ``--max_bad_steps`` updates in a row with
+        NaN or Inf."""
         for phase, paths, bad in self.model.read_updates():
             self.bad_in_a_row[phase] = self.bad_in_a_row.get(phase, 0) + 1 if bad else 0
-            if bad:
+            if bad and paths:
                 warn(f"the {phase} step had a NaN or Inf and was left out; images: {', '.join(map(str, paths))}")
             if self.bad_in_a_row[phase] >= self.opt.max_bad_steps:
                 raise UserError(
                     f"--max_bad_steps {self.opt.max_bad_steps}: as many {phase} steps in a row had NaN or Inf; "
                     f"the last good checkpoint is kept in {self.folder}, a smaller --lr or --precision fp32 may help"
                 )
-        losses, statistics = self.model.get_current_losses(), self.model.get_current_statistics()
+        losses = distributed.average(self.model.get_current_losses())
+        statistics = self.model.get_current_statistics()
         if statistics.pop("steps_without_contrast", 0) >= COLLAPSE_STEPS and not self.collapse_told:
             self.collapse_told = True
             warn(
@@ -115,11 +120,13 @@ class TrainingRun:
         every = self.opt.save_latest_every or math.inf
         if self.save_failed:
             every = min(every, RETRY_SECONDS)
-        return time.monotonic() - self.saved_at >= every or progress.passed(self.opt.save_latest_freq)
+        late = distributed.any_rank(time.monotonic() - self.saved_at >= every)
+        return late or progress.passed(self.opt.save_latest_freq)
 
     def save_latest(self, position: Position) -> None:
         """``latest_state.pt`` and ``latest_net_*.pth``, and ``iter_N_net_*.pth`` with --save_by_iter."""
         self.checked_losses()
+        distributed.check_weights(self.model.networks())
         self._try_to_save("latest", *([f"iter_{position.total_images}"] if self.opt.save_by_iter else []), at=position)
         self.saved_at = time.monotonic()
 
@@ -127,7 +134,7 @@ class TrainingRun:
         """Evaluate and save where ``--eval_freq`` and ``--save_epoch_freq`` say so."""
         opt, epoch = self.opt, progress.epoch
         if validation and (epoch % opt.eval_freq == 0 or epoch == progress.last_epoch):
-            scores, samples = validation.run(self.model)
+            scores, samples = distributed.from_first(validation.run(self.model))
             loggers.log_scores(progress, scores)
             loggers.log_samples(progress, samples)
             self._follow_best(epoch, scores)
@@ -144,17 +151,20 @@ class TrainingRun:
         found = summary(self.folder / "metrics.jsonl", metric)
         if found:
             self.score_line = summary_line(found)
-            print(self.score_line)
+            self._say(self.score_line)
             if found["best_epoch"] == epoch:
                 self._try_to_save("best")
 
     def _try_to_save(self, *names: str | int, at: Position | None = None) -> None:
         """The weights under each name, and the state ``at`` a position. A full disk or a folder that cannot be written
         to must not end the run."""
+        ranks = distributed.gather(self.model.rank_state()) if at else None
+        if self.opt.rank > 0:
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if at:
-                checkpoints.save_state(self.model, at, self.opt)
+                checkpoints.save_state(self.model, ranks, at, self.opt)
             for name in names:
                 self.model.save_networks(name)
             checkpoints.rotate(self.folder, self.opt.keep_checkpoints)
@@ -162,6 +172,10 @@ class TrainingRun:
         except OSError as error:
             self.save_failed = True
             warn(f"SAVING TO {self.folder} FAILED: {error}. Training goes on and tries again within a minute")
+
+    def _say(self, message: str) -> None:
+        if self.opt.rank == 0:
+            print(message)
 
     def announce(self, loggers) -> None:
         """What is about to happen, on one screen."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from util import distributed
 from util.errors import UserError
 from util.images import result_name, tensor2im
 
@@ -19,36 +20,48 @@ class Validation:
         self.dataset = dataset
         self.source = "A" if opt.direction == "AtoB" else "B"
         self.count = int(min(opt.eval_num, len(dataset)))
-        self.evaluator = Evaluator(
-            references,
-            opt.feature_space,
-            device=device,
-            inception_weights=opt.inception_weights,
-            target_class=opt.target_class,
-        )
+        self.world_size = opt.world_size
+        if opt.rank == 0:
+            self.evaluator = Evaluator(
+                references,
+                opt.feature_space,
+                device=device,
+                inception_weights=opt.inception_weights,
+                target_class=opt.target_class,
+            )
 
-    def run(self, model) -> tuple[dict[str, float], dict[str, dict]]:
-        """(scores by name, samples: image name -> pictures by label); those of the averaged generator end in _ema."""
+    def run(self, model) -> tuple[dict[str, float], dict[str, dict]] | None:
+        """(scores by name, samples: image name -> pictures by label); those of the averaged generator end in _ema.
+        Ranks share the translating; rank 0 scores, the others return None."""
         nets = {"": model.generator()} | ({"_ema": model.netG_ema} if model.netG_ema else {})
-        translations = {ending: [] for ending in nets}
-        samples, names = {}, set()
-        for batch in self.dataset:
-            if len(names) == self.count:
-                break
-            real = batch[self.source].to(model.device)
-            name = result_name(batch[self.source + "_paths"][0], names)
-            pictures = {"input": tensor2im(real)}
-            for ending, net in nets.items():
-                with torch.inference_mode(), model.autocast():
-                    pictures["output" + ending] = tensor2im(net(real))
-                translations[ending].append(pictures["output" + ending])
-            if len(samples) < SAMPLES:
-                samples[name] = pictures
+        share = [(path, self.translate(model, nets, real)) for path, real in self.images()]
+        shares = distributed.gather(share)
+        if shares is None:
+            return None
+        turns = zip(*shares, strict=True)  # rank r holds every image whose number is r modulo the ranks
+        translated = [item for turn in turns for item in turn][: self.count]
         scores = {}
-        for ending, images in translations.items():
-            found = self.evaluator.score(images)
+        for ending in nets:
+            found = self.evaluator.score([pictures["output" + ending] for _, pictures in translated])
             scores |= {k + ending if isinstance(v, float) else k: v for k, v in found.items()}
-        return scores, samples
+        names: set[str] = set()
+        return scores, {result_name(path, names): pictures for path, pictures in translated[:SAMPLES]}
+
+    def images(self):
+        """(path, image) of this rank's share."""
+        for number, batch in enumerate(self.dataset):
+            if number * self.world_size >= self.count:
+                return
+            yield batch[self.source + "_paths"][0], batch[self.source]
+
+    def translate(self, model, nets: dict, real: torch.Tensor) -> dict:
+        """Pictures by label."""
+        pictures = {"input": tensor2im(real)}
+        real = real.to(model.device)
+        for ending, net in nets.items():
+            with torch.inference_mode(), model.autocast():
+                pictures["output" + ending] = tensor2im(net(real))
+        return pictures
 
 
 def create_validation(opt, create_dataset, test_opt, device) -> Validation | None:

@@ -80,8 +80,10 @@ def create_loggers(opt, resume: int | None = None) -> Loggers:
 
     ``resume``: the ``total_images`` of the checkpoint that training continues from; what the record holds
     beyond it will be made again and is cut off. None: a new run; an earlier record of the same name is kept
-    beside as ``*.previous.jsonl``.
+    beside as ``*.previous.jsonl``. Rank 0 alone logs.
     """
+    if getattr(opt, "rank", 0):
+        return Loggers([])
     from util.loggers.console import ConsoleLogger
     from util.loggers.jsonl import JsonlLogger
 

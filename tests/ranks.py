@@ -1,0 +1,43 @@
+"""Several ranks without torchrun: processes forked from a server that has imported torch once."""
+
+import multiprocessing
+import os
+import pickle
+import socket
+import sys
+import traceback
+
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(["train", "torch._dynamo", "scipy"])
+
+
+def run_ranks(size: int, function, *args) -> list:
+    """``function(rank, *args)`` on ``size`` ranks at a time; what each returned, or its traceback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    pipes = [context.Pipe(duplex=False) for _ in range(size)]
+    processes = [
+        context.Process(target=_rank, args=(rank, size, port, pipes[rank][1], function, args)) for rank in range(size)
+    ]
+    for process in processes:
+        process.start()
+    results = [pickle.loads(receive.recv_bytes()) for receive, _ in pipes]
+    for process in processes:
+        process.join()
+    return results
+
+
+def _rank(rank: int, size: int, port: int, pipe, function, args) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # of loader processes, as where no server is around
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ.update(where | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)})
+    try:
+        result = function(rank, *args)
+    except BaseException:
+        result = traceback.format_exc()
+    sys.stdout.flush()
+    pipe.send_bytes(pickle.dumps(result))  # not send: tensors would go by files of this process, which ends

@@ -1,0 +1,260 @@
+"""Several ranks train as one: the processes here are forked, and those of torchrun itself in two tests."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from ranks import run_ranks
+from tiny_run import CONTRASTIVE, FLAGS, Run, draw_images, first_difference, weights
+
+import options
+import train
+from data import create_dataset
+from models import create_model
+from util import checkpoints, distributed
+from util.errors import UserError
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[1]
+INTERRUPTED = 75
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return draw_images(tmp_path_factory.mktemp("images"))
+
+
+def flags_for(folder, images, *flags):
+    start = [f"--checkpoints_dir={folder.parent}", f"--name={folder.name}", f"--dataroot={images}"]
+    return [*start, *FLAGS, *CONTRASTIVE, *flags]
+
+
+def in_double(model):
+    """The model as it is, in float64."""
+    for net in model.networks().values():
+        net.double()
+    for optimizer in model.optimizers:
+        optimizer.state.clear()
+
+
+def steps_with_shared_draws(rank, folder, images, name, batch_size, steps, lr):
+    """Some steps in float64 whose patches and noise depend on what they are for alone: losses, weights, gradients."""
+    size = distributed.environment()[1]
+    flags = [f"--model={name}", f"--batch_size={batch_size}", "--load_size=16", f"--lr={lr}"]
+    opt = options.parse(flags_for(folder, images, *flags))
+    distributed.start(opt)
+    dataset, model = create_dataset(opt), create_model(opt)
+    model.setup(opt)
+    in_double(model)
+    made = 0
+
+    def draw_patch_ids(phase, branch, layer, positions):
+        ids = np.random.default_rng((made, "DNG".index(phase), branch, layer)).permutation(positions)
+        return torch.from_numpy(ids[:4])
+
+    def draw_noise(phase, branch, layer, count):
+        rng = np.random.default_rng((made, "DNG".index(phase), branch, layer, 1))
+        whole = rng.standard_normal((count * size, 4, model.netN.noise_nc))
+        return torch.from_numpy(whole[rank * count : (rank + 1) * count])
+
+    model.draw_patch_ids, model.draw_noise = draw_patch_ids, draw_noise
+    record = []
+    for epoch in range(1, 100):
+        dataset.set_epoch(epoch)
+        for batch in dataset:
+            double = {k: v.double() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+            model.set_input(double)
+            model.optimize_parameters()
+            record.append(distributed.average(model.get_current_losses()))
+            made += 1
+            if made == steps:
+                distributed.check_weights(model.networks())
+                params = {f"{n} {k}": p for n, net in model.networks().items() for k, p in net.named_parameters()}
+                return record, {k: p.detach() for k, p in params.items()}, {k: p.grad for k, p in params.items()}
+
+
+@pytest.mark.parametrize("name", ["cut", "negcut"])
+def test_two_ranks_of_batch_1_equal_one_of_batch_2(images, tmp_path, name):
+    """To rounding; Adam divides the rounding of a gradient that is zero (biases before a norm) by little more than its
+    eps, so weights are allowed more of it than gradients."""
+    args = (images, name)
+    [(one, *ours), (two, *_)] = run_ranks(2, steps_with_shared_draws, tmp_path / "two", *args, 1, 3, 2e-4)
+    [(alone, *wanted)] = run_ranks(1, steps_with_shared_draws, tmp_path / "one", *args, 2, 3, 2e-4)
+    assert one == two  # the mean over both
+    for here, there in zip(one, alone, strict=True):
+        assert here == pytest.approx(there, rel=1e-9, abs=1e-11)
+    for key, weight in wanted[0].items():
+        assert (ours[0][key] - weight).abs().max() < (1e-9 if weight.ndim > 1 else 1e-6), key
+        if not key.startswith("F_ "):
+            assert (ours[1][key] - wanted[1][key]).abs().max() < 1e-7 * wanted[1][key].abs().max() + 1e-10, key
+
+
+def trained(rank, flags, after=None):
+    """Exit status of train.py on this rank; ``after``: (rank, step, signal)."""
+    from util.loggers import Loggers
+
+    step, steps = Loggers.step, iter(range(1, 1000))
+
+    def and_then(loggers, progress):
+        step(loggers, progress)
+        if after and (rank, next(steps)) == after[:2]:
+            os.kill(os.getpid(), getattr(signal, after[2]))
+
+    Loggers.step = and_then
+    sys.argv = ["train.py", *flags]
+    try:
+        train.main()
+    except SystemExit as end:
+        return end.code
+
+
+def resume_flags(folder):
+    return [f"--checkpoints_dir={folder.parent}", f"--name={folder.name}", "--gpu_ids=-1", "--continue_train"]
+
+
+def record_of(folder):
+    return Run(folder, None).record
+
+
+def test_interrupted_and_resumed_equals_uninterrupted_on_two_ranks(images, tmp_path):
+    """The signal reaches one of the ranks; every rank has its own numbers, and gets them back."""
+    flags = ["--model=negcut", "--num_threads=1", "--flip_equivariance"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert run_ranks(2, trained, flags_for(whole, images, *flags)) == [0, 0]
+    assert run_ranks(2, trained, flags_for(parts, images, *flags), (1, 1, "SIGTERM")) == [INTERRUPTED] * 2
+    assert checkpoints.load(parts / "latest_state.pt")["position"]["epoch_images"] == 2
+    assert run_ranks(2, trained, resume_flags(parts), (0, 2, "SIGINT")) == [INTERRUPTED] * 2
+    assert run_ranks(2, trained, resume_flags(parts)) == [0, 0]
+    states = [checkpoints.load(folder / "latest_state.pt") for folder in (whole, parts)]
+    for key in ("model", "ranks", "position"):
+        assert first_difference(states[0][key], states[1][key]) is None
+    assert first_difference(*(state["rng"]["patches"] for state in states[0]["ranks"])) is not None
+    assert record_of(whole) == record_of(parts)
+    assert [row["total_images"] for row in record_of(whole)] == [2, 4, 6, 8, 10, 12]
+
+
+def test_a_run_goes_from_two_ranks_to_one_to_three(images, tmp_path):
+    folder = tmp_path / "run"
+    flags = flags_for(folder, images, "--model=cut", "--save_epoch_freq=1", "--n_epochs=4")
+    assert run_ranks(2, trained, flags, (0, 3, "SIGUSR1")) == [INTERRUPTED] * 2
+    assert run_ranks(1, trained, resume_flags(folder), (0, 3, "SIGUSR1")) == [INTERRUPTED]
+    assert run_ranks(3, trained, resume_flags(folder)) == [0] * 3
+    rows = [(row["epoch"], row["epoch_images"]) for row in record_of(folder)]
+    two, one = [(1, 2), (1, 4), (2, 2)], [(2, 3), (2, 4), (3, 1)]
+    assert rows == two + one + [(3, 4), (3, 7)] + [(epoch, seen) for epoch in (4, 5) for seen in (3, 6)]
+    assert len(checkpoints.load(folder / "latest_state.pt")["ranks"]) == 3
+    assert {path.name.split("_")[0] for path in folder.glob("*_net_G.pth")} == {"1", "2", "3", "4", "5", "latest"}
+
+
+def bad_on_one_rank(rank, flags):
+    """A NaN in one rank's image; what each rank warns."""
+    from models.cut_model import CUTModel
+    from util import training_run
+
+    said, set_input, steps = [], CUTModel.set_input, iter(range(1, 1000))
+
+    def set_bad_input(model, batch):
+        set_input(model, batch)
+        if rank == 1 and next(steps) == 2:
+            model.real_A = model.real_A * float("nan")
+
+    CUTModel.set_input = set_bad_input
+    training_run.warn = said.append
+    return trained(rank, flags), said
+
+
+def test_a_bad_number_on_one_rank_leaves_the_step_out_on_all(images, tmp_path):
+    first, second = run_ranks(2, bad_on_one_rank, flags_for(tmp_path / "run", images, "--model=cut"))
+    assert first == (0, [])
+    assert second[0] == 0 and len(second[1]) == 2
+    assert all(re.search(r"the [DG] step had a NaN .*trainA", line) for line in second[1])
+    assert all(v.isfinite().all() for net in weights(tmp_path / "run").values() for v in net.values())
+
+
+def own_updates(rank, flags):
+    """A model file that steps its optimizers by itself, so that the gradients are not averaged."""
+    from models.base_model import BaseModel
+
+    BaseModel.apply_gradients = lambda model, phase, *optimizers: [optimizer.step() for optimizer in optimizers]
+    try:
+        return trained(rank, flags)
+    except UserError as error:
+        return str(error)
+
+
+def test_weights_that_drift_apart_end_the_run(images, tmp_path):
+    messages = run_ranks(2, own_updates, flags_for(tmp_path / "run", images, "--model=cut"))
+    assert all("the weights of" in text and "through self.apply_gradients" in text for text in messages), messages
+
+
+def score_names(rank, flags):
+    """What a validation on this rank returns."""
+    from util.validation import Validation
+
+    opt = options.parse(flags)
+    distributed.start(opt)
+    model = create_model(opt)
+    model.setup(opt)
+    validation = object.__new__(Validation)
+    validation.dataset, validation.source = create_dataset(options.for_testing(opt)), "A"
+    validation.count, validation.world_size = 5, opt.world_size
+    validation.evaluator = SimpleNamespace(score=lambda images: {"sum": float(np.sum(images)), "n": len(images)})
+    return validation.run(model)
+
+
+def test_ranks_share_the_evaluation(tmp_path):
+    images = draw_images(tmp_path / "images")
+    for i in range(6):
+        (images / "testA").mkdir(exist_ok=True)
+        (images / "testA" / f"t{i}.png").write_bytes((images / "trainA" / f"{i % 3}.png").read_bytes())
+    flags = flags_for(tmp_path / "run", images, "--model=cut")
+    [(scores, samples)] = run_ranks(1, score_names, flags)
+    (shared, shared_samples), nothing = run_ranks(2, score_names, flags)
+    assert nothing is None and scores == shared and scores["n"] == 5
+    assert list(samples) == list(shared_samples) == [f"t{i}" for i in range(5)]
+    assert all(np.array_equal(samples[k]["output"], shared_samples[k]["output"]) for k in samples)
+
+
+def torchrun(*flags, **popen):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "train.py", *flags]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, **pipes, **popen)
+
+
+def wait_for_steps(folder, process):
+    record = folder / "losses.jsonl"
+    while process.poll() is None and not (record.exists() and record.stat().st_size):
+        time.sleep(0.05)
+
+
+def test_torchrun_with_a_rank_that_dies_and_then_with_a_signal(images, tmp_path):
+    """The others end and say what to do; the run goes on from its checkpoint, and SIGTERM to torchrun saves it."""
+    folder = tmp_path / "run"
+    flags = flags_for(
+        folder, images, "--model=cut", "--save_latest_freq=2", "--n_epochs=100000", "--save_epoch_freq=100000"
+    )
+    process = torchrun(*flags)
+    wait_for_steps(folder, process)
+    ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(ranks[-1]), signal.SIGKILL)
+    output, _ = process.communicate()
+    assert process.returncode != 0
+    assert re.search(r"error: rank \d lost another rank", output), output
+    before = checkpoints.load(folder / "latest_state.pt")["position"]["total_images"]
+
+    (folder / "losses.jsonl").unlink()
+    process = torchrun(*resume_flags(folder))
+    wait_for_steps(folder, process)
+    os.kill(process.pid, signal.SIGTERM)
+    output, _ = process.communicate()
+    assert "interrupted (SIGTERM); go on with" in output, output
+    state = checkpoints.load(folder / "latest_state.pt")
+    assert state["position"]["total_images"] > before and len(state["ranks"]) == 2

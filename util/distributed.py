@@ -1,0 +1,141 @@
+"""Several processes (ranks) of one training, started by torchrun: who this one is, and what all of them agree on.
+
+Weights are equal everywhere and only gradients are exchanged; each rank has its own images, patches and noise. Tensors
+on GPUs go through NCCL, all else through gloo. A single process calls the same functions, which then return at once.
+"""
+
+import atexit
+import os
+from collections.abc import Iterable
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from util.errors import UserError
+
+PATIENCE = timedelta(hours=2)  # rank 0 may be evaluating; torchrun ends the others at once where one has died
+
+
+def environment() -> tuple[int, int]:
+    """(rank, world size) as torchrun set them; (0, 1) without it."""
+    return _number("RANK", 0), _number("WORLD_SIZE", 1)
+
+
+def local_rank() -> int:
+    """Number of this process on its machine."""
+    return _number("LOCAL_RANK", 0)
+
+
+def start(opt) -> None:
+    """Join the other ranks; does nothing where there are none."""
+    if opt.world_size == 1:
+        return
+    if opt.gpu_ids:
+        torch.cuda.set_device(opt.gpu_ids[0])
+    with _together():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if opt.gpu_ids else "gloo", timeout=PATIENCE)
+    atexit.register(dist.destroy_process_group)
+
+
+def is_alone() -> bool:
+    return not (dist.is_available() and dist.is_initialized())
+
+
+def average_gradients(gradients: list[torch.Tensor]) -> None:
+    """The mean over all ranks, in place: one all-reduce of all gradients laid flat."""
+    if is_alone():
+        return
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    with _together():
+        dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    parts = flat.split([gradient.numel() for gradient in gradients])
+    torch._foreach_copy_(gradients, [p.view(g.shape) for p, g in zip(parts, gradients, strict=True)])
+
+
+def share_weights(networks: Iterable[torch.nn.Module]) -> None:
+    """Rank 0's weights and buffers on every rank."""
+    if is_alone():
+        return
+    with _together():
+        for net in networks:
+            for value in net.state_dict().values():
+                here = value.contiguous()
+                dist.broadcast(here, src=0)
+                value.copy_(here)
+
+
+def check_weights(networks: dict[str, torch.nn.Module]) -> None:
+    """``UserError`` on every rank where a network's weights are not those of rank 0."""
+    if is_alone():
+        return
+    sums = {name: sum(p.detach().double().abs().sum() for p in net.parameters()) for name, net in networks.items()}
+    sums = {name: float(value) for name, value in sums.items()}
+    wanted = from_first(sums)
+    wrong = [name for name in sums if abs(sums[name] - wanted[name]) > 1e-6 * abs(wanted[name])]
+    if any_rank(bool(wrong)):
+        what = ", ".join(wrong) or "networks"
+        raise UserError(
+            f"the weights of {what} differ between ranks: the model's file must make its updates through "
+            "self.apply_gradients(phase, optimizer), which averages the gradients"
+        )
+
+
+def any_rank(value: bool) -> bool:
+    """Whether any rank says so; every rank has to ask."""
+    if is_alone():
+        return value
+    answer = torch.tensor(int(value))
+    with _together():
+        dist.all_reduce(answer, dist.ReduceOp.MAX)
+    return bool(answer)
+
+
+def average(values: dict[str, float]) -> dict[str, float]:
+    """The mean of each number over all ranks."""
+    if is_alone() or not values:
+        return values
+    numbers = torch.tensor(list(values.values()), dtype=torch.float64)
+    with _together():
+        dist.all_reduce(numbers)
+    return dict(zip(values, (numbers / dist.get_world_size()).tolist(), strict=True))
+
+
+def gather(value) -> list | None:
+    """Every rank's value in their order, on rank 0; None on the others."""
+    if is_alone():
+        return [value]
+    values = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
+    with _together():
+        dist.gather_object(value, values)
+    return values
+
+
+def from_first(value):
+    """Rank 0's value, on every rank."""
+    if is_alone():
+        return value
+    values = [value]
+    with _together():
+        dist.broadcast_object_list(values)
+    return values[0]
+
+
+@contextmanager
+def _together():
+    """What only works while all ranks live. The one that died has said why; this one ends."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"rank {environment()[0]} lost another rank ({reason}); the cause stands above or in that rank's output; "
+            "start the same torchrun command with --continue_train to go on from the last checkpoint"
+        ) from error
+
+
+def _number(variable: str, default: int) -> int:
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdecimal() else default
