@@ -49,6 +49,13 @@ def is_channels_last(x: torch.Tensor) -> bool:
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
+def make_channels_last(net: nn.Module) -> None:
+    """Weights of convolutions with their channels innermost (``net.to`` refuses StyleGAN2's, of five dimensions)."""
+    for weight in net.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+
+
 def get_norm_layer(norm_type: str = "instance") -> NormLayer:
     """The class of the norm called ``norm_type`` (instance, batch, none); it takes the number of channels."""
     layers = {"instance": InstanceNorm, "batch": nn.BatchNorm2d, "none": nn.Identity}

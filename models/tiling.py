@@ -1,0 +1,202 @@
+"""Images that are too large for one pass: tiles that fit together without seams.
+
+Instance norm sees the whole image: the mean and variance that it removes are taken over all positions, so tiles that
+are normalized by themselves differ in tone and contrast. Here statistics are measured in a first pass over the whole
+image, in batches of crops from all over it that are normalized as if each batch were one image, and then hold for all
+tiles. With fixed statistics a network is a chain of convolutions, in which a pixel depends on its surroundings only up
+to a certain distance (``reach``). Tiles that overlap by twice that distance agree where they meet: no seams, the result
+is exactly that of one pass over the whole image with these statistics. They differ a little from that pass's own
+(borders of the crops, batches): a slight shift of tone, the same everywhere.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from models.networks.blocks import InstanceNorm, Resample, Upsample
+from models.networks.stylegan2 import Blur, UpConv2d, draw_noise
+
+CROP = 256  # pixels: about the size of the crops that the statistics are measured on
+
+
+def translate_tiles(net: nn.Module, run: Callable[[Tensor], np.ndarray], pixels: np.ndarray, tile: int) -> np.ndarray:
+    """(H, W, C) uint8, H and W multiples of the net's stride -> (H, W, C'), in tiles of at most ``tile`` pixels a side.
+
+    ``run`` turns (B, C, h, w) uint8 into (B, h, w, C') uint8 by way of ``net``.
+    """
+    stride, radius = reach(net)
+    tile = max(tile // stride, 1) * stride
+    # Where the reach is too long for exact seams (U-Nets), tiles are blended over half of their width.
+    exact = radius <= tile // 4
+    margin = math.ceil((radius if exact else tile // 8) / stride) * stride
+    overlap = 2 * margin if exact else tile // 2 // stride * stride
+    height, width = pixels.shape[:2]
+    result = None
+    with SharedStatistics(net) as statistics, FixedNoise(net, height, width) as noise:
+        if statistics.norms:
+            for batch in crops(pixels, stride, tile**2):
+                statistics.measure(partial(run, batch))
+        for y, fade_y in pieces(height, tile, overlap, margin, stride):
+            row = None
+            for x, fade_x in pieces(width, tile, overlap, margin, stride):
+                noise.window = (y, x, len(fade_y))
+                new = run(to_batch(pixels[y : y + len(fade_y), x : x + len(fade_x)]))[0]
+                if row is None:
+                    row = np.empty((len(fade_y), width, new.shape[2]), np.uint8)
+                blend(row[:, x : x + len(fade_x)], new, fade_x[None, :, None])
+            if result is None:
+                result = np.empty((height, *row.shape[1:]), np.uint8)
+            blend(result[y : y + len(fade_y)], row, fade_y[:, None, None])
+    return result
+
+
+def blend(place: np.ndarray, new: np.ndarray, weight: np.ndarray) -> None:
+    """``new`` over what is at ``place``, both uint8."""
+    place[...] = np.where(weight == 1, new, np.rint(place + weight * (new.astype(np.float32) - place)))
+
+
+def to_batch(pixels: np.ndarray) -> Tensor:
+    """(H, W, C) -> (1, C, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
+
+
+def pieces(length: int, tile: int, overlap: int, margin: int, stride: int) -> list[tuple[int, np.ndarray]]:
+    """(start, weights) of each tile along one axis. The weight of a tile against those before it is 0 in the first
+    ``margin`` pixels of their overlap, where it lacks surroundings, and 1 in the last, where they do."""
+    if length <= tile:
+        return [(0, np.ones(length, np.float32))]
+    count = math.ceil((length - overlap) / (tile - overlap))
+    starts = [round(i * (length - tile) / (count - 1) / stride) * stride for i in range(count)]
+    found = [(0, np.ones(tile, np.float32))]
+    for before, start in zip(starts[:-1], starts[1:], strict=True):
+        shared = before + tile - start
+        ramp = (np.arange(tile, dtype=np.float32) + 0.5 - margin) / max(shared - 2 * margin, 1)
+        found.append((start, ramp.clip(0, 1) if shared > 2 * margin else (ramp >= 0).astype(np.float32)))
+    return found
+
+
+def crops(pixels: np.ndarray, stride: int, most: int) -> list[Tensor]:
+    """The image cut into crops of about ``CROP`` pixels a side, as batches (B, C, h, w) of at most ``most`` pixels (but
+    at least 4 crops), each of which is spread over the whole image."""
+    height, width = pixels.shape[:2]
+    counts = [max(1, round(side / CROP)) for side in (height, width)]
+    h, w = (max(1, side // n // stride) * stride for side, n in zip((height, width), counts, strict=True))
+    ys, xs = (np.linspace(0, side - size, n) // stride * stride
+              for side, size, n in zip((height, width), (h, w), counts, strict=True))  # fmt: skip
+    places = [(y, x) for y in ys.astype(int) for x in xs.astype(int)]
+    rounds = math.ceil(len(places) / max(4, most // (h * w)))
+    return [torch.cat([to_batch(pixels[y : y + h, x : x + w]) for y, x in places[i::rounds]]) for i in range(rounds)]
+
+
+class SharedStatistics:
+    """While it is entered, the norms of ``net`` that normalize by what they are given take statistics from the calls
+    within ``measure``; several such calls are averaged."""
+
+    def __init__(self, net: nn.Module):
+        self.norms = [m for m in net.modules() if normalizes_by_input(m)]
+        self.measured: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {norm: [] for norm in self.norms}
+        self.fixed: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+        self.measuring = False
+
+    def __enter__(self):
+        for norm in self.norms:
+            norm.forward = partial(self.normalize, norm)
+        return self
+
+    def __exit__(self, *exception):
+        for norm in self.norms:
+            del norm.forward
+
+    def measure(self, run: Callable[[], object]) -> None:
+        self.measuring = True
+        run()
+        self.measuring = False
+        for norm, rounds in self.measured.items():
+            means, variances = (torch.stack(values) for values in zip(*rounds, strict=True))
+            self.fixed[norm] = means.mean(dim=0), variances.mean(dim=0) + means.var(dim=0, correction=0)
+
+    def normalize(self, norm: nn.Module, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape and type."""
+        if self.measuring:
+            variance, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
+            self.measured[norm].append((mean, variance))
+        else:
+            mean, variance = self.fixed[norm]
+        scale = (variance + norm.eps).rsqrt()
+        shift = -mean * scale
+        if getattr(norm, "weight", None) is not None:
+            scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
+        scale, shift = (v.view(1, -1, 1, 1) for v in (scale, shift))
+        return torch.addcmul(shift, x.float(), scale).to(x.dtype)
+
+
+def normalizes_by_input(module: nn.Module) -> bool:
+    """Instance norm, or batch norm in training mode, as test.py leaves it without --eval."""
+    if isinstance(module, _NormBase):
+        return module.training or not module.track_running_stats
+    return isinstance(module, InstanceNorm)
+
+
+class FixedNoise:
+    """While it is entered, StyleGAN2's noise is one map for the image, the same in every pass: a tile takes its
+    ``window`` (y, x, height) of it."""
+
+    def __init__(self, net: nn.Module, height: int, width: int):
+        self.net, self.size, self.window = net, (height, width), (0, 0, height)
+        self.maps: dict[float, Tensor] = {}
+
+    def __enter__(self):
+        if hasattr(self.net, "set_noise_source"):
+            self.net.set_noise_source(self.draw)
+        return self
+
+    def __exit__(self, *exception):
+        if hasattr(self.net, "set_noise_source"):
+            self.net.set_noise_source(draw_noise)
+
+    def draw(self, signal: Tensor) -> Tensor:
+        y, x, height = self.window
+        scale = signal.shape[2] / height
+        if scale not in self.maps:
+            size = [round(side * scale) for side in self.size]
+            self.maps[scale] = torch.randn(1, 1, *size, generator=torch.Generator().manual_seed(0))
+        y, x = round(y * scale), round(x * scale)
+        return self.maps[scale][:, :, y : y + signal.shape[2], x : x + signal.shape[3]].to(signal)
+
+
+def reach(net: nn.Module) -> tuple[int, int]:
+    """(stride, radius) in pixels of the input: sizes should be multiples of the stride, and with fixed statistics an
+    output pixel does not depend on input farther away than the radius. ``net``'s layers must be registered in the order
+    in which they run, as those of all generators here are (the short way past a block is called skip)."""
+    pixel, stride, radius = 1.0, 1.0, 0.0  # pixel: how many of the image's a pixel at this depth covers
+    for name, module in net.named_modules():
+        if ".skip" in name:
+            continue
+        if isinstance(module, nn.ConvTranspose2d | Upsample | UpConv2d):
+            radius += pixel
+            pixel /= 2 if isinstance(module, UpConv2d) else first(module.stride)
+        elif isinstance(module, nn.Conv2d | Resample | Blur) or is_equalized(module):
+            radius += (kernel_size(module) - 1) / 2 * pixel
+            pixel *= first(module.stride)
+        stride = max(stride, pixel)
+    return round(stride), math.ceil(radius)
+
+
+def is_equalized(module: nn.Module) -> bool:
+    return hasattr(module, "stride") and hasattr(module, "padding") and hasattr(module, "weight")
+
+
+def kernel_size(module: nn.Module) -> int:
+    for name in ("filt", "kernel", "weight"):
+        if hasattr(module, name):
+            return getattr(module, name).shape[-1]
+    raise TypeError(module)
+
+
+def first(value: int | tuple[int, ...]) -> int:
+    return value if isinstance(value, int) else value[0]

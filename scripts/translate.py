@@ -1,0 +1,155 @@
+"""Translate pictures with a trained model.
+
+    python scripts/translate.py --name h2z horse.jpg holiday/ "more/*.png" --out zebras
+    python scripts/translate.py --weights latest_net_G.pth horse.jpg --out zebras
+
+Files, folders (with those below them) and patterns; any size. The size is kept: sides that are no multiple of 4 are
+padded and cut back, large pictures are translated in tiles that fit together (models/tiling.py). Transparency is kept,
+EXIF orientation applied, colours are taken to sRGB, 16 bits to 8.
+"""
+
+import argparse
+import glob
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from PIL import Image, ImageCms
+from tqdm import tqdm
+
+from data.image_folder import is_image_file, make_dataset
+from models.translator import Translator
+from util.devices import get_device, parse_gpu_ids
+from util.errors import UserError, run
+from util.files import replacing
+from util.flag_types import non_negative_int, positive_int
+from util.precision import PRECISIONS
+
+ENDINGS = {"png": ".png", "jpg": ".jpg", "webp": ".webp"}
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("inputs", nargs="+", help="image files, folders or quoted patterns")
+    add("--out", required=True, type=Path, help="folder for the translations")
+    add("--name", help="the experiment in --checkpoints_dir")
+    add("--checkpoints_dir", default=Path("checkpoints"), type=Path, help="folder of all experiments")
+    add("--weights", type=Path, help="a generator's .pth file instead of --name")
+    add("--epoch", default="latest", help="latest, best or an epoch's number")
+    add("--ema", action="store_true", help="the averaged weights, EPOCH_net_G_ema.pth")
+    add("--net", help="another network than the trained direction's: G_B of CycleGAN")
+    add("--format", choices=["same", *ENDINGS], default="png", help="file format; same: the input's where it can be")
+    add("--quality", type=positive_int, default=95, help="of JPEG and WebP, 1 to 100")
+    add("--batch_size", type=positive_int, default=1, help="pictures of one size that are translated together")
+    add("--precision", choices=PRECISIONS, default="fp32", help="arithmetic")
+    add("--tile", type=non_negative_int, help="pixels: larger pictures than this squared go in tiles; 0: never")
+    add("--eval", action="store_true", help="batch norm and dropout in evaluation mode")
+    add("--gpu_ids", help="the GPU to use, -1 for the CPU; without the flag a GPU if there is one")
+    add("--quiet", action="store_true", help="no progress bar")
+    args = parser.parse_args(argv)
+    if (args.name is None) == (args.weights is None):
+        raise UserError("give --name, an experiment in --checkpoints_dir, or --weights, a generator's .pth file")
+    return args
+
+
+def main() -> None:
+    args = arguments()
+    jobs = find_jobs(args.inputs, args.out, args.format)
+    gpu_ids = parse_gpu_ids(args.gpu_ids or "0", asked_for=args.gpu_ids is not None)
+    translator = Translator(
+        args.weights or args.checkpoints_dir / args.name,
+        args.epoch,
+        f"{args.net or 'G'}_ema" if args.ema else args.net,
+        get_device(gpu_ids),
+        args.precision,
+        args.tile,
+        args.eval,
+    )
+    bad: list[str] = []
+    batch: list[tuple[Path, Image.Image]] = []
+    with tqdm(total=len(jobs), unit=" images", disable=args.quiet) as bar:
+        for source, target in jobs.items():
+            image = open_picture(source, bad)
+            if image is not None and batch and image.size != batch[0][1].size:
+                translate_batch(translator, batch, args.quality)
+                batch = []
+            batch += [(target, image)] if image is not None else []
+            if len(batch) == args.batch_size:
+                translate_batch(translator, batch, args.quality)
+                batch = []
+            bar.update()
+        translate_batch(translator, batch, args.quality)
+    print(f"{len(jobs) - len(bad)} translations in {args.out}")
+    if bad:
+        raise UserError(f"{len(bad)} of {len(jobs)} images could not be read: {'; '.join(bad[:3])}")
+
+
+def find_jobs(inputs: list[str], out: Path, format: str) -> dict[Path, Path]:
+    """Each input file and the file to write: its own name, below its folder if that was the input."""
+    relative: dict[Path, Path] = {}
+    for text in inputs:
+        path = Path(text)
+        if path.is_dir():
+            relative |= {Path(p): Path(p).relative_to(path) for p in make_dataset(str(path))}
+        elif path.exists():
+            relative[path] = Path(path.name)
+        else:
+            found = [Path(p) for p in sorted(glob.glob(text, recursive=True))]
+            relative |= {p: Path(p.name) for p in found if is_image_file(p.name)}
+            if not found:
+                raise UserError(f"{text} is no file, no folder and no pattern that any file fits")
+    if not relative:
+        raise UserError(f"{', '.join(inputs)} holds no images")
+    jobs: dict[Path, Path] = {}
+    taken: set[Path] = set()
+    for source, name in relative.items():
+        ending = source.suffix.lower() if format == "same" else ENDINGS[format]
+        if ending not in (*ENDINGS.values(), ".jpeg"):
+            ending = ".png"
+        target = out / name.with_suffix(ending)
+        number = 1
+        while target in taken:  # a.jpg and a.png, or files of one name from two folders
+            number += 1
+            target = out / name.with_name(f"{name.stem}_{number}{ending}")
+        taken.add(target)
+        jobs[source] = target
+    inputs_ = {path.resolve() for path in jobs}
+    overwritten = next((target for target in jobs.values() if target.resolve() in inputs_), None)
+    if overwritten:
+        raise UserError(f"--out {out}: {overwritten} is an input and would be overwritten; choose another folder")
+    return jobs
+
+
+def open_picture(path: Path, bad: list[str]) -> Image.Image | None:
+    """The decoded picture; None, with a note in ``bad``, for one that cannot be read."""
+    try:
+        image = Image.open(path)
+        image.load()
+        return image
+    except Exception as error:  # Pillow's decoders raise nearly everything when a file is damaged
+        bad.append(f"{path} ({' '.join(str(error).split())[:80]})")
+        return None
+
+
+def translate_batch(translator: Translator, batch: list[tuple[Path, Image.Image]], quality: int) -> None:
+    """Translate and write; ``UserError`` where a folder cannot be written to."""
+    translations = translator.translate([image for _, image in batch]) if batch else []
+    for (path, image), translation in zip(batch, translations, strict=True):
+        if path.suffix in (".jpg", ".jpeg") and translation.mode == "RGBA":
+            white = Image.new("RGBA", translation.size, "white")
+            translation = Image.alpha_composite(white, translation).convert("RGB")
+        options = {"quality": quality} if path.suffix != ".png" else {}
+        if image.info.get("icc_profile"):  # what had a profile gets that of the colours it now has
+            options["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as beside:
+                translation.save(beside, **options)
+        except OSError as error:
+            raise UserError(f"--out: {path} cannot be written ({error})") from error
+
+
+if __name__ == "__main__":
+    run(main)

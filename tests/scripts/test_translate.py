@@ -1,0 +1,159 @@
+"""The command that translates files, folders and patterns."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models import networks
+from models.translator import Translator
+from scripts import translate
+from util.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def draw(path, size=(20, 16), mode="RGB", seed=0, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path, **options)
+    return path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "net_G.pth"
+    torch.save(networks.define_G(3, 3, 2, "resnet_4blocks", "instance", init_type="kaiming").state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def command(weights, monkeypatch):
+    def call(*argv, out):
+        argv = ["--weights", weights, "--gpu_ids", "-1", "--quiet", *argv, "--out", out]
+        monkeypatch.setattr(sys, "argv", ["translate.py", *map(str, argv)])
+        translate.main()
+        return sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
+
+    return call
+
+
+def array(image):
+    return np.asarray(image).astype(int)
+
+
+def test_files_folders_and_patterns(command, tmp_path):
+    inputs = [draw(tmp_path / "one.jpg"), tmp_path / "folder", tmp_path / "more" / "*.png"]
+    draw(tmp_path / "folder" / "a.png")
+    draw(tmp_path / "folder" / "deep" / "b.webp", size=(7, 31))
+    (tmp_path / "folder" / "notes.txt").write_text("no image")
+    draw(tmp_path / "more" / "c.png")
+    written = command(*inputs, out=tmp_path / "out")
+    assert written == ["a.png", "c.png", "deep/b.png", "one.png"]
+    assert Image.open(tmp_path / "out/deep/b.png").size == (7, 31)
+
+
+def test_equal_names_are_kept_apart(command, tmp_path):
+    inputs = [draw(tmp_path / f"{folder}/x.{ending}") for folder in "ab" for ending in ("png", "jpg")]
+    assert command(*inputs, out=tmp_path / "out") == ["x.png", "x_2.png", "x_3.png", "x_4.png"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 10])
+def test_batches_of_mixed_sizes(command, weights, batch_size, tmp_path):
+    sizes = [(20, 16), (20, 16), (24, 16), (20, 16), (20, 16), (20, 16)]
+    inputs = [draw(tmp_path / f"{i}.png", size, seed=i) for i, size in enumerate(sizes)]
+    command(*inputs, "--batch_size", batch_size, out=tmp_path / "out")
+    translator = Translator(weights, device="cpu")
+    for path in inputs:
+        output = Image.open(tmp_path / "out" / path.name)
+        assert np.abs(array(output) - array(translator(Image.open(path)))).max() <= 1
+
+
+def test_formats(command, tmp_path):
+    inputs = [draw(tmp_path / name) for name in ("a.png", "b.jpg", "c.webp", "d.tif")]
+    assert command(*inputs, out=tmp_path / "png") == ["a.png", "b.png", "c.png", "d.png"]
+    assert command(*inputs, "--format", "jpg", out=tmp_path / "jpg") == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    written = command(*inputs, "--format", "same", "--quality", "50", out=tmp_path / "same")
+    assert written == ["a.png", "b.jpg", "c.webp", "d.png"]
+    assert (tmp_path / "same/b.jpg").stat().st_size < (tmp_path / "jpg/b.jpg").stat().st_size
+
+
+def test_transparency(command, tmp_path):
+    path = draw(tmp_path / "a.png", mode="RGBA")
+    image = Image.open(path)
+    alpha = np.zeros((16, 20), np.uint8)
+    alpha[:, 10:] = 255
+    image.putalpha(Image.fromarray(alpha))
+    image.save(path)
+    command(path, out=tmp_path / "png")
+    command(path, "--format", "jpg", out=tmp_path / "jpg")
+    assert np.array_equal(array(Image.open(tmp_path / "png/a.png").getchannel("A")), alpha)
+    assert array(Image.open(tmp_path / "jpg/a.jpg"))[:, :4].min() > 240  # JPEG has none: white
+
+
+def test_a_profile_in_gives_a_profile_out(command, tmp_path):
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    paths = [draw(tmp_path / "a.png", icc_profile=profile), draw(tmp_path / "b.png")]
+    command(*paths, out=tmp_path / "out")
+    assert Image.open(tmp_path / "out/a.png").info["icc_profile"]
+    assert "icc_profile" not in Image.open(tmp_path / "out/b.png").info
+
+
+def test_unreadable_images_are_reported_after_the_others(command, tmp_path):
+    good = [draw(tmp_path / "a.png"), draw(tmp_path / "z.png")]
+    (tmp_path / "m.png").write_bytes(good[0].read_bytes()[:200])
+    (tmp_path / "n.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"2 of 4 images could not be read.*m\.png.*n\.png"):
+        command(tmp_path, out=tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "z.png"]
+
+
+def test_inputs_are_never_overwritten(command, tmp_path):
+    path = draw(tmp_path / "a.png")
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="would be overwritten"):
+        command(path, out=tmp_path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("missing", ["missing.png", "*.jpg", "empty"])
+def test_inputs_that_are_not_there(command, missing, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=missing.replace("*", r"\*")):
+        command(tmp_path / missing, out=tmp_path / "out")
+
+
+def test_a_folder_that_cannot_be_written_to(command, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(UserError, match="cannot be written"):
+        command(draw(tmp_path / "a.png"), out=tmp_path / "out" / "below")
+
+
+def test_one_of_name_and_weights(monkeypatch, tmp_path):
+    for flags in ([], ["--name", "a", "--weights", "b"]):
+        with pytest.raises(UserError, match="--name.*--weights"):
+            translate.arguments(["x.png", "--out", str(tmp_path), *flags])
+
+
+@pytest.mark.slow
+def test_from_anywhere(weights, tmp_path):
+    """As a user types it, with the folder of an experiment."""
+    folder = tmp_path / "checkpoints" / "h2z"
+    folder.mkdir(parents=True)
+    (folder / "best_net_G_ema.pth").write_bytes(weights.read_bytes())
+    draw(tmp_path / "a.png")
+    flags = "--name h2z --epoch best --ema a.png --out out --gpu_ids -1".split()
+    command = [sys.executable, str(ROOT / "scripts/translate.py")]
+    done = subprocess.run([*command, *flags], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/a.png").exists()
+    done = subprocess.run([*command, *flags, "--epoch", "3"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "3_net_G_ema.pth does not exist" in done.stderr and "best" in done.stderr and "Traceback" not in done.stderr
