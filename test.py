@@ -10,6 +10,7 @@ from tqdm import tqdm
 import options
 from data import create_dataset
 from models import create_model
+from util.checkpoints import plain_options
 from util.errors import run
 from util.images import result_name, save_image, tensor2im
 from util.result_page import ResultPage
@@ -28,17 +29,17 @@ def main() -> None:
 
     folder = Path(opt.results_dir) / opt.name / f"{opt.phase}_{opt.epoch}"
     title = f"{opt.easy_label or opt.name}: {opt.phase}, epoch {opt.epoch}"
-    page = ResultPage(folder, title, {"model": opt.model, "dataroot": opt.dataroot, "options": vars(opt)})
+    page = ResultPage(folder, title, {"model": opt.model, "dataroot": opt.dataroot, "options": plain_options(opt)})
     count = int(min(opt.num_test, len(dataset)))
     names: set[str] = set()
     with tqdm(total=count, unit=" images", disable=opt.quiet) as bar:
         for batch in dataset:
-            if bar.n == count:
+            if len(names) == count:
                 break
             model.set_input(batch)
             model.test()
             visuals = model.get_current_visuals()
-            for i, path in enumerate(model.get_image_paths()[: count - bar.n]):
+            for i, path in enumerate(model.get_image_paths()[: count - len(names)]):
                 name = result_name(path, names)
                 images = {}
                 for label, pictures in visuals.items():

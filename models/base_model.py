@@ -92,7 +92,8 @@ class BaseModel(ABC):
             self.schedulers = [get_scheduler(optimizer, opt) for optimizer in self.optimizers]
         if not self.isTrain:
             self.load_networks(opt.epoch)
-        self.print_networks(opt.verbose)
+        if opt.verbose:
+            self.print_networks(True)
 
     def parallelize(self) -> None:
         """For official training loops; one process uses one device."""

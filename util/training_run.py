@@ -12,9 +12,9 @@ from util.checkpoints import Position
 from util.errors import UserError
 from util.files import BESIDE
 from util.loggers import Progress
-from util.loggers.base import warn
+from util.loggers.base import higher_is_better, warn
 from util.loggers.jsonl import read
-from util.metrics.records import higher_is_better, summary, summary_line
+from util.metrics.records import summary, summary_line
 
 COLLAPSE_STEPS = 200
 RETRY_SECONDS = 60  # after a save that failed

@@ -103,6 +103,7 @@ def plotted_scores(scores: dict) -> dict[str, float]:
 
 
 HIGHER = ("ssim", "psnr", "acc", "iou", "map", "precision", "recall", "density", "coverage", "inception score")
+HIGHER += ("class_", "self_similarity", "edge_similarity", "stripes")
 
 
 def higher_is_better(score: str) -> bool:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from util import strict_json
+from util.loggers.base import higher_is_better
 from util.loggers.jsonl import read
 
 COUNTS = ("images", "references")
@@ -34,11 +35,6 @@ def append_scores(path: str | Path, scores: dict, epoch: int, total_images: int 
         file.write((strict_json.dumps(row) + "\n").encode())
         file.flush()
         os.fsync(file.fileno())
-
-
-def higher_is_better(metric: str) -> bool:
-    """Distances shall be low; shares, similarities, accuracies and IoU high."""
-    return metric.startswith(("class_", "mean_iou", "pixel_accuracy", "self_similarity", "edge_similarity"))
 
 
 def summary(path: str | Path, metric: str) -> dict | None:
