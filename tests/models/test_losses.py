@@ -88,7 +88,7 @@ def test_an_unknown_mode():
 
 
 def plain_nce(query, key, negatives, temperature: float, across_images: bool) -> float:
-    """-log softmax of the positive among it and the negatives, a query at a time; CUT's own place has the cosine -10."""
+    """-log softmax of the positive among it and the negatives, a query at a time; CUT's own place has cosine -10."""
     images, patches = query.shape[:2]
     losses = []
     for b in range(images):

@@ -1,0 +1,144 @@
+"""--precision bf16 and --channels_last beside fp32, on the CPU, which computes bf16 too."""
+
+import numpy as np
+import pytest
+import torch
+from drawn_family import options_of, pair_batch
+from recordings import watch_gradients
+
+from models import create_model
+from util import precision
+from util.errors import UserError
+
+TINY = "--netG resnet_4blocks --ngf 8 --ndf 8 --netD n_layers --n_layers_D 2 --netF_nc 16 --num_patches 32"
+
+
+def make(folder, *flags: str):
+    opt = options_of(folder, *TINY.split(), *flags)
+    model = create_model(opt)
+    model.setup(opt)
+    return model
+
+
+def step(model, seed: int) -> dict[str, float]:
+    model.set_input({k: v.contiguous() if k in "AB" else v for k, v in pair_batch([seed], 32).items()})
+    with model.autocast():
+        model.optimize_parameters()
+    return model.get_current_losses()
+
+
+def flat(gradients: dict, net: str) -> torch.Tensor:
+    return torch.cat([g.flatten() for key, g in gradients.items() if key.startswith(f"{net}/")])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", ["--model cut", "--model negcut", "--model negcut --NEGCUT_mode FastNEGCUT"])
+def test_bf16_beside_fp32(flags, tmp_path):
+    """Measured over the three models and seeds 0, 1, 2, with the bounds of the test behind them:
+
+    first translation  mean difference / standard deviation  0.009 to 0.012  (0.03)
+    first losses       largest relative difference           0.001 to 0.007  (0.03)
+    first gradients    relative norm of the difference        D 0.007, N 0.013, F 0.03 (0.1); G 0.16 to 0.27 (0.5)
+    NCE of steps 31-50 of CUT, mean: ratio to fp32            0.97 to 1.04    (0.8 to 1.25)
+
+    NEGCUT's own NCE depends on when N catches up and differs between any two runs; it must be finite.
+    """
+    full, half = (make(tmp_path, *flags.split(), "--precision", p) for p in ("fp32", "bf16"))
+    gradients, half_gradients = watch_gradients(full), watch_gradients(half)
+    losses, half_losses = [step(full, 0)], [step(half, 0)]
+
+    difference = (full.fake_B - half.fake_B.float()).abs().mean() / full.fake_B.std()
+    assert 0 < difference < 0.03
+    for name, loss in losses[0].items():
+        assert half_losses[0][name] == pytest.approx(loss, rel=0.03, abs=0.003), name
+    for net in {key.split("/")[0] for key in gradients}:
+        ours, theirs = flat(half_gradients, net), flat(gradients, net)
+        assert (ours - theirs).norm() / theirs.norm() < (0.5 if net == "G" else 0.1), net
+
+    for seed in range(1, 50):
+        half_losses.append(step(half, seed))
+        if "cut" in flags.split():
+            losses.append(step(full, seed))
+    assert all(np.isfinite(list(row.values())).all() for row in half_losses)
+    assert not any(bad for *_, bad in half.read_updates())
+    if "cut" in flags.split():
+        late, late_half = (np.mean([row["NCE"] for row in rows[30:]]) for rows in (losses, half_losses))
+        assert 0.8 < late_half / late < 1.25
+
+
+def test_in_bf16_weights_optimizers_and_losses_stay_fp32(tmp_path):
+    model = make(tmp_path, "--model", "negcut", "--precision", "bf16")
+    gradients = watch_gradients(model)
+    step(model, 0)
+    assert model.fake_B.dtype == torch.bfloat16
+    weights = [p for net in model.networks().values() for p in net.parameters()]
+    states = [v for o in model.optimizers for s in o.state.values() for v in s.values() if v.dim()]
+    losses = [getattr(model, f"loss_{name}") for name in model.loss_names]
+    assert {t.dtype for t in [*weights, *states, *losses, *gradients.values()]} == {torch.float32}
+    assert all(t.dtype == torch.float32 for t in model.statistics.values())
+
+
+def test_translating_in_bf16(tmp_path):
+    opt = options_of(tmp_path, *TINY.split()[:4], "--model", "cut", is_train=False)
+    full = create_model(opt)
+    half = create_model(
+        options_of(tmp_path, *TINY.split()[:4], "--model", "cut", "--precision", "bf16", is_train=False)
+    )
+    half.netG.load_state_dict(full.netG.state_dict())
+    batch = pair_batch([1], 32)
+    for model in (full, half):
+        model.set_input({"A": batch["A"], "A_paths": ["1.png"]})
+        model.test()
+    assert half.fake_B.dtype == torch.bfloat16
+    assert 0 < (full.fake_B - half.fake_B.float()).abs().max() < 0.01  # 256 levels lie 0.008 apart
+
+
+@pytest.mark.parametrize("flags", ["--model cut", "--model negcut", "--model negcut --netN neg_gen --netF sample"])
+def test_channels_last_is_the_same_step(flags, tmp_path):
+    """In float64 to rounding, over two steps; in fp32 a first translation was measured 6e-5 off (256 levels lie 8e-3
+    apart), through the norms' division by the small deviation of flat images."""
+    models = []
+    for layout in ([], ["--channels_last"]):
+        torch.manual_seed(0)
+        model = make(tmp_path, *flags.split(), "--init_gain", "1", *layout)
+        assert model.netG.model[1].weight.is_contiguous(memory_format=torch.channels_last) == bool(layout)
+        model.set_input({k: v.contiguous() if k in "AB" else v for k, v in pair_batch([0], 32).items()})
+        model.forward()
+        first = model.fake_B
+        assert first.is_contiguous(memory_format=torch.channels_last) == bool(layout)
+        for net in model.networks().values():
+            net.double()
+        for seed in range(2):
+            batch = pair_batch([seed], 32)
+            model.set_input({k: v.double().contiguous() if k in "AB" else v for k, v in batch.items()})
+            model.optimize_parameters()
+        models.append((first, model))
+    (first, model), (other_first, other) = models
+    torch.testing.assert_close(first, other_first, rtol=0, atol=5e-4)
+    for name, net in model.networks().items():
+        theirs = other.networks()[name].state_dict()
+        for key, value in net.state_dict().items():
+            torch.testing.assert_close(theirs[key], value, rtol=1e-9, atol=1e-9)
+
+
+def test_tf32_needs_a_gpu():
+    with pytest.raises(UserError, match="--precision tf32 is a mode of NVIDIA GPUs"):
+        precision.configure("tf32", torch.device("cpu"))
+
+
+def test_fast_chooses_for_the_machine_and_given_flags_win(tmp_path, monkeypatch):
+    chosen = {"channels_last": True, "compile": False}
+    for has_bf16, name in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(precision, "has_fast_bf16", lambda device, has=has_bf16: has)
+        opt = vars(options_of(tmp_path, "--fast"))
+        assert {k: opt[k] for k in chosen} == chosen and opt["precision"] == name
+    assert options_of(tmp_path, "--fast", "--precision", "bf16").precision == "bf16"
+    plain = options_of(tmp_path)
+    assert (plain.precision, plain.channels_last, plain.compile) == ("fp32", False, False)
+
+
+def test_processors_with_bf16(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True, raising=False)
+    for flag, has in (("avx512_bf16", True), ("none", False)):
+        monkeypatch.setattr(precision, "_has_cpu_flag", lambda *names, flag=flag: flag in names)
+        assert precision.has_fast_bf16(torch.device("cpu")) is has
