@@ -1,0 +1,143 @@
+"""What the negatives of a trained CUT or NEGCUT are like: how near to the queries, and near to which image regions."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.cut_model import Branch, CUTModel
+from models.losses import patch_nce_loss, patch_similarities
+from util import checkpoints
+
+HARD = 0.01  # weight of a hard negative in the loss, in units of the positive's
+CANDIDATES = 4096  # positions of an image and layer among which the region nearest to a negative is looked for
+
+Place = tuple[float, float]  # pixel (x, y)
+
+
+@dataclass
+class Layer:
+    """Cosines of one layer's n queries with their positives (n,), the model's negatives (n, m) and the other patches
+    of the image (n, P - 1), which are CUT's negatives; the contrastive loss."""
+
+    positive: np.ndarray
+    negative: np.ndarray
+    other: np.ndarray
+    loss: float
+
+
+@dataclass
+class Query:
+    """A query at a layer: its place, and its hardest negatives: the cosine with the query, the source image and place
+    of the key nearest to the negative, and the cosine of these two."""
+
+    place: Place
+    cosine: list[float]
+    image: list[int]
+    region: list[Place]
+    nearness: list[float]
+
+
+def load_contrastive(model: CUTModel, folder: Path, epoch: str) -> None:
+    """The networks that make translations, queries, keys and negatives; D may be missing."""
+    for name, net in model.networks().items():
+        if name in ("G", "F", "N", "F_"):
+            checkpoints.load_weights(net, folder / f"{epoch}_net_{name}.pth", model.architecture_flags, "--epochs")
+
+
+def hard_share(positive: np.ndarray, negative: np.ndarray, temperature: float) -> float:
+    """Of the negatives, those with exp(q.n / T) >= 0.01 exp(q.k / T)."""
+    return float((negative >= positive[:, None] + temperature * math.log(HARD)).mean())
+
+
+@torch.no_grad()
+def measure(model: CUTModel, images: list[Tensor]) -> list[Layer]:
+    """Each layer as the G step meets it, over sources (1, C, H, W), ``--num_patches`` random positions of each."""
+    found = [([], [], [], []) for _ in model.nce_layers]
+    for image in images:
+        branch, negatives = translate(model, image)
+        ids = [model.draw_patch_ids("G", 0, layer, model.netF.positions(f)) for layer, f in enumerate(branch.source)]
+        query, key = model.netF.project(branch.translation, ids), model.netF.project(branch.source, ids)
+        for lists, q, k, n in zip(found, query, key, negatives, strict=True):
+            positive, other = patch_similarities(q, k, None, False)
+            negative = other if n is None else patch_similarities(q, k, n, False)[1]
+            lists[3].append(patch_nce_loss(positive, negative, model.opt.nce_T).item())
+            other = other[other > -5].reshape(len(other[0]), -1)  # without the own key, for which -10 stands
+            for list_, value in zip(
+                lists, (positive[0, :, 0], other if n is None else negative[0], other), strict=False
+            ):
+                list_.append(value.float().cpu().numpy())
+    return [Layer(*(np.concatenate(list_) for list_ in lists[:3]), float(np.mean(lists[3]))) for lists in found]
+
+
+def translate(model: CUTModel, image: Tensor) -> tuple[Branch, list[Tensor | None]]:
+    """The features of a source (1, C, H, W) and of its translation, ``model.fake_B``, and the negatives."""
+    model.fake_B, source = model.netG(model.on_device(image), model.nce_layers)
+    branch = Branch("NCE", source, model.netG(model.fake_B, model.nce_layers, encode_only=True))
+    model.branches, model.made = [branch], []
+    if hasattr(model, "summarize"):  # NEGCUT
+        model.context = [model.summarize(source)]
+    return branch, model.negatives("G", 0)
+
+
+@torch.no_grad()
+def candidate_keys(model: CUTModel, images: list[Tensor]) -> list[tuple[Tensor, list[int], list[Place]]]:
+    """Of each layer: keys (n, nc) at up to 4,096 evenly spread positions of each source; whose they are and where."""
+    keys, owners, places = ([[] for _ in model.nce_layers] for _ in range(3))
+    for index, image in enumerate(images):
+        source, ids = translate(model, image)[0].source, []
+        for layer, feature in enumerate(source):
+            rows, columns = grid(model, feature)
+            step = math.ceil(math.sqrt(rows * columns / CANDIDATES))
+            cells = [(i, j) for i in range(step // 2, rows, step) for j in range(step // 2, columns, step)]
+            ids.append(torch.tensor([i * columns + j for i, j in cells], device=model.device))
+            owners[layer] += [index] * len(cells)
+            places[layer] += [center(i, j, (rows, columns), image.shape[2:]) for i, j in cells]
+        for list_, key in zip(keys, model.netF.project(source, ids), strict=True):
+            list_.append(key[0])
+    return list(zip(map(torch.cat, keys), owners, places, strict=True))
+
+
+@torch.no_grad()
+def nearest_regions(
+    model: CUTModel, image: Tensor, index: int, at: tuple[float, float], candidates: list, count: int
+) -> list[Query]:
+    """For the query at a fraction (x, y) of a source, the ``index``-th of the candidates': at each layer its ``count``
+    hardest negatives and the regions nearest to them."""
+    branch, negatives = translate(model, image)
+    grids = [grid(model, feature) for feature in branch.source]
+    cells = [(int(at[1] * rows), int(at[0] * columns)) for rows, columns in grids]
+    ids = [torch.tensor([i * g[1] + j], device=model.device) for (i, j), g in zip(cells, grids, strict=True)]
+    found = []
+    for layer, query in enumerate(model.netF.project(branch.translation, ids)):
+        keys, owners, places = candidates[layer]
+        place = center(*cells[layer], grids[layer], image.shape[2:])
+        if negatives[layer] is None:  # CUT's: the other positions of the image
+            own = zip(owners, places, strict=True)
+            made = keys[[i for i, (owner, there) in enumerate(own) if owner == index and there != place]]
+        else:
+            made = negatives[layer][0]
+        cosine, hardest = (made @ query[0, 0]).topk(min(count, len(made)))
+        nearness, nearest = (made[hardest] @ keys.T).max(dim=1)
+        nearest = nearest.tolist()
+        regions = [owners[i] for i in nearest], [places[i] for i in nearest]
+        found.append(Query(place, cosine.tolist(), *regions, nearness.tolist()))
+    return found
+
+
+def grid(model: CUTModel, feature: Tensor) -> tuple[int, int]:
+    """Rows and columns of the positions that F chooses from, of a layer's feature (1, C, H, W)."""
+    rows, columns = feature.shape[2:]
+    count = model.netF.positions(feature)
+    return (rows, columns) if count == rows * columns else (math.isqrt(count),) * 2  # --netF reshape pools
+
+
+def center(i: int, j: int, cells: tuple[int, int], size: tuple[int, int]) -> Place:
+    """Pixel (x, y) of a layer's row i, column j. Layer 0 is the image with a padded border."""
+    (height, width), (rows, columns) = size, cells
+    if rows > height:
+        return j + 0.5 - (columns - width) / 2, i + 0.5 - (rows - height) / 2
+    return (j + 0.5) * width / columns, (i + 0.5) * height / rows

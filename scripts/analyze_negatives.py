@@ -1,0 +1,269 @@
+"""Look at the negatives of a trained CUT or NEGCUT: how hard they are, and what in the images they resemble.
+
+    python scripts/analyze_negatives.py --name horse2zebra
+    python scripts/analyze_negatives.py --name horse2zebra --epochs 5 50 latest --queries 0.5,0.5 0.2,0.7
+    python scripts/analyze_negatives.py --name official --dataroot datasets/horse2zebra --netF_nc 256
+
+Reads EPOCH_net_G.pth, _F.pth and, of NEGCUT, _N.pth and _F_.pth; further flags are those of train.py, needed where the
+run has no train_opt.json. Writes one page, checkpoints_dir/NAME/negatives.html:
+
+- the distribution of the cosine between queries and their positives, and queries and negatives, for each layer: of
+  NEGCUT the generated negatives, and for comparison the other patches of the image, which are CUT's negatives
+- the share of hard negatives of each checkpoint, and the mean cosines that training recorded in losses.jsonl
+- for chosen queries, the hardest negatives and the image regions whose keys lie nearest to them
+
+A negative n_j of a query q with positive k is called hard if it weighs at least 1% of the positive in the loss:
+exp(q.n_j / T) >= 0.01 exp(q.k / T), T = --nce_T. At T = 0.07: if its cosine is less than 0.32 below the positive's.
+"""
+
+import argparse
+import copy
+import math
+import shlex
+import sys
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import options  # noqa: E402
+from data import create_dataset  # noqa: E402
+from models import create_model  # noqa: E402
+from models.cut_model import CUTModel  # noqa: E402
+from models.negative_analysis import (  # noqa: E402
+    HARD,
+    Layer,
+    candidate_keys,
+    hard_share,
+    load_contrastive,
+    measure,
+    nearest_regions,
+)  # fmt: skip
+from util import html  # noqa: E402
+from util.comparison import loss_curve, read_run  # noqa: E402
+from util.errors import UserError, run  # noqa: E402
+from util.files import write_atomic  # noqa: E402
+from util.flag_types import positive_int  # noqa: E402
+from util.images import tensor2im  # noqa: E402
+from util.plots import Curve, picture, plot, table  # noqa: E402
+
+EDGES = np.linspace(-1, 1, 101)  # of the histograms
+SHOWN_NEGATIVES = 6  # a query
+GREEN, ORANGE, GREY = "#3fa65a", "#f0883e", "#999999"
+
+
+def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written, allow_abbrev=False)
+    add = parser.add_argument
+    add("--name", required=True, help="the experiment")
+    add("--checkpoints_dir", default="./checkpoints", help="folder of all experiments (default ./checkpoints)")
+    add("--epochs", nargs="+", help="checkpoints: latest, best, numbers (default: up to 8 numbered ones, and latest)")
+    add("--num_images", type=positive_int, default=16, help="images of the test split, or of train (default 16)")
+    add("--queries", nargs="+", type=point, default=[(0.5, 0.5), (0.25, 0.25), (0.7, 0.6)], metavar="X,Y",
+        help="places of the queries, in fractions of width and height (default 0.5,0.5 0.25,0.25 0.7,0.6)")  # fmt: skip
+    add("--num_shown", type=positive_int, default=2, help="images whose queries are shown (default 2)")
+    add("--out", type=Path, metavar="FILE", help="the page (default checkpoints_dir/NAME/negatives.html)")
+    return parser.parse_known_args(argv)
+
+
+def point(text: str) -> tuple[float, float]:
+    x, y = map(float, text.split(","))
+    if not (0 <= x < 1 and 0 <= y < 1):
+        raise argparse.ArgumentTypeError(f"{text}: two fractions in [0, 1), such as 0.5,0.25")
+    return x, y
+
+
+def main(argv: list[str] | None = None) -> None:
+    args, rest = parse(argv)
+    folder = Path(args.checkpoints_dir, args.name)
+    where = [f"--name={args.name}", f"--checkpoints_dir={args.checkpoints_dir}"]
+    opt = options.parse([*where, "--continue_train", *rest])
+    epochs = args.epochs or saved_epochs(folder)
+    model = create_model(opt)
+    if not isinstance(model, CUTModel):
+        raise UserError(f"--name {args.name}: --model {opt.model} has no contrastive term; name a run of CUT or NEGCUT")
+    if opt.lambda_NCE == 0:
+        raise UserError(f"--name {args.name} was trained with --lambda_NCE 0: it has no contrastive term")
+    images = test_images(opt, args.num_images)
+    measured = {}
+    for epoch in epochs:
+        load_contrastive(model, folder, epoch)
+        measured[epoch] = measure(model, images)
+        print(f"epoch {epoch}: hard negatives {in_words(model, measured[epoch])}")
+    page = write_page(args, opt, model, images, measured)
+    print(f"open {page}")
+
+
+def saved_epochs(folder: Path) -> list[str]:
+    """Up to 8 numbered checkpoints, evenly over training, and the latest."""
+    found = sorted(int(n) for path in folder.glob("*_net_F.pth") if (n := path.name.split("_")[0]).isdigit())
+    chosen = [found[i] for i in np.linspace(0, len(found) - 1, min(8, len(found))).round().astype(int)]
+    latest = ["latest"] if (folder / "latest_net_F.pth").exists() else []
+    if not chosen and not latest:
+        raise UserError(f"{folder} has no checkpoint EPOCH_net_F.pth; --name must be a run of CUT or NEGCUT")
+    return [*map(str, chosen), *latest]
+
+
+def test_images(opt: argparse.Namespace, count: int) -> list[torch.Tensor]:
+    """The first source images (1, C, H, W) of the test split, or of the training split where there is none."""
+    opt, side = copy.copy(options.for_testing(opt)), opt.direction[0]
+    if not Path(opt.dataroot, f"test{side}").is_dir():
+        opt.phase = "train"
+    return [batch[side] for batch in islice(create_dataset(opt), count)]
+
+
+def in_words(model: CUTModel, layers: list[Layer]) -> str:
+    shares = (hard_share(layer.positive, layer.negative, model.opt.nce_T) for layer in layers)
+    return ", ".join(f"{share:.1%} (layer {name})" for name, share in zip(model.nce_layers, shares, strict=True))
+
+
+def distributions(model: CUTModel, layers: list[Layer]) -> str:
+    """The paper's Fig. 1, one plot a layer."""
+    plots, generated = [], hasattr(model, "netN")
+    for name, layer in zip(model.nce_layers, layers, strict=True):
+        curves = [histogram("positive", layer.positive, GREEN)]
+        curves.append(histogram("generated negatives" if generated else "negatives", layer.negative, ORANGE))
+        if generated:
+            curves.append(histogram("other patches of the image", layer.other, GREY, filled=False))
+        low = min(np.quantile(values, 0.001) for values in (layer.positive, layer.negative, layer.other))
+        x_range = (max(-1, math.floor(low * 5) / 5), 1)
+        plots.append(plot(f"layer {name}", curves, "cosine with the query", "share (highest = 1)", x_range, (0, 1.05)))
+    return f'<div class="plots">{"".join(plots)}</div>'
+
+
+def histogram(name: str, values: np.ndarray, color: str, filled: bool = True) -> Curve:
+    counts = np.histogram(values, EDGES)[0]
+    return Curve(
+        name, (EDGES[1:] + EDGES[:-1]) / 2, counts / max(1, counts.max()), color=color, filled=filled, dashed=not filled
+    )
+
+
+def over_training(folder: Path, model: CUTModel, measured: dict[str, list[Layer]]) -> str:
+    """Hard negatives of each checkpoint; mean cosines as training recorded them."""
+    numbered = {int(epoch): layers for epoch, layers in measured.items() if epoch.isdigit()}
+    kinds = (
+        {"negative": "negatives", "other": "other patches of the image"}
+        if hasattr(model, "netN")
+        else {"negative": "negatives"}
+    )
+    plots = []
+    for kind, title in kinds.items() if len(numbered) > 1 else ():
+        curves = []
+        for i, name in enumerate(model.nce_layers):
+            layers = [each[i] for each in numbered.values()]
+            shares = [100 * hard_share(layer.positive, getattr(layer, kind), model.opt.nce_T) for layer in layers]
+            curves.append(Curve(f"layer {name}", list(numbered), shares, dots=True))
+        plots.append(plot(f"hard {title}", curves, "epoch", "%", y_range=(0, 102)))
+    record = read_run(folder)
+    for kind in ("negative", "positive"):
+        tracks = {name: loss_curve([record], f"similarity_{kind}_{name}") for name in model.nce_layers}
+        curves = [Curve(f"layer {name}", x, mean) for name, (x, mean, _) in tracks.items()]
+        plots.append(plot(f"recorded in training: query and {kind}", curves, "images", "mean cosine"))
+    return f'<div class="plots">{"".join(plots)}</div>'
+
+
+def checkpoint_table(model: CUTModel, measured: dict[str, list[Layer]]) -> str:
+    kinds = ("negative", "other") if hasattr(model, "netN") else ("negative",)
+    head = ["epoch", "layer", "loss", "positive", "negatives", "hard", "other patches", "hard"][: 4 + 2 * len(kinds)]
+    rows = []
+    for epoch, layers in measured.items():
+        for name, layer in zip(model.nce_layers, layers, strict=True):
+            row = [epoch, str(name), f"{layer.loss:.3f}", mean_and_spread(layer.positive)]
+            for values in (getattr(layer, kind) for kind in kinds):
+                row += [mean_and_spread(values), f"{hard_share(layer.positive, values, model.opt.nce_T):.1%}"]
+            rows.append(row)
+    return table(head, rows)
+
+
+def mean_and_spread(values: np.ndarray) -> str:
+    return f"{values.mean():.3f} ± {values.std():.3f}"
+
+
+def regions(model: CUTModel, images: list[torch.Tensor], shown: int, places: list[tuple[float, float]]) -> str:
+    """The paper's Fig. 5: for each query a table with a row a layer."""
+    sources, candidates = [tensor2im(image) for image in images], candidate_keys(model, images)
+    heads = ["layer", "query", "positive", *["nearest region"] * SHOWN_NEGATIVES]
+    head = "<tr>" + "".join(f"<th>{name}</th>" for name in heads) + "</tr>"
+    sections = ""
+    for index, image in enumerate(images[:shown]):
+        for x, y in places:
+            queries = nearest_regions(model, image, index, (x, y), candidates, SHOWN_NEGATIVES)
+            output = tensor2im(model.fake_B)
+            rows = ""
+            for name, query in zip(model.nce_layers, queries, strict=True):
+                cells = [picture(crop(each, query.place), 72) for each in (output, sources[index])]
+                found = zip(query.cosine, query.image, query.region, query.nearness, strict=True)
+                for cosine, owner, region, nearness in found:
+                    shown_region = picture(crop(sources[owner], region), 72)
+                    cells.append(f"{shown_region}q·n {cosine:.2f}<br>n·k {nearness:.2f}")
+                rows += f"<tr><td>{name}</td>{''.join(f'<td class=picture>{cell}</td>' for cell in cells)}</tr>"
+            at = x * output.shape[1], y * output.shape[0]
+            whole = ((sources[index], "source"), (output, "translation"))
+            both = "".join(
+                f"<td class=picture>{picture(marked(pixels, at), 160)}{label}</td>" for pixels, label in whole
+            )
+            sections += f"<h3>image {index + 1}, query at {x:g}, {y:g}</h3>"
+            sections += f'<div class="scroll beside"><table><tr>{both}</tr></table><table>{head}{rows}</table></div>'
+    return sections
+
+
+def crop(image: np.ndarray, at: tuple[float, float]) -> np.ndarray:
+    """The square around (x, y), a fifth of the image wide; grey beyond the border."""
+    side = max(8, image.shape[1] // 5)
+    padded = np.pad(image, ((side, side), (side, side), (0, 0)), constant_values=128)
+    x, y = (round(value + side / 2) for value in at)
+    return padded[y : y + side, x : x + side]
+
+
+def marked(image: np.ndarray, at: tuple[float, float]) -> np.ndarray:
+    """With a square around (x, y)."""
+    scale = max(1, 256 // image.shape[1])
+    drawn = Image.fromarray(image.repeat(scale, axis=0).repeat(scale, axis=1))
+    half = max(8, image.shape[1] // 5) * scale / 2
+    x, y = at[0] * scale, at[1] * scale
+    ImageDraw.Draw(drawn).rectangle((x - half, y - half, x + half, y + half), outline=(255, 0, 0), width=3)
+    return np.asarray(drawn)
+
+
+def write_page(args: argparse.Namespace, opt, model: CUTModel, images: list, measured: dict[str, list[Layer]]) -> Path:
+    """One file, pictures included."""
+    generated, temperature = hasattr(model, "netN"), model.opt.nce_T
+    whose = f"generated by N (--netN {opt.netN})" if generated else "the other patches of the image"
+    older = "".join(
+        f"<details><summary>epoch {epoch}</summary>{distributions(model, layers)}</details>"
+        for epoch, layers in list(measured.items())[:-1]
+    )
+    last, folder = list(measured)[-1], Path(args.checkpoints_dir, args.name)
+    body = f"""<h2>How near negatives come to queries: epoch {last}</h2>
+<p>Cosines of queries (patches of the translation) with their positive (the source's patch at the same place) and with
+the negatives, {whose}, on {len(images)} images. The further the negatives reach to the right, to where the positives
+are, the harder they are. Every curve is scaled to its highest value.</p>
+{distributions(model, measured[last])}{older}
+<h2>Hard negatives over training</h2>
+<p>A negative is called hard if it weighs at least 1% of the positive in the loss: its cosine is then at most
+{-temperature * math.log(HARD):.2f} (temperature {temperature:g} times ln 100) below the positive's.</p>
+{over_training(folder, model, measured)}
+<h2>Checkpoints</h2><p>Mean ± standard deviation over all pairs; loss: the contrastive loss of the layer.</p>
+<details><summary>table</summary>{checkpoint_table(model, measured)}</details>
+<h2>The regions nearest to the hardest negatives: epoch {last}</h2>
+<p>For each query the {SHOWN_NEGATIVES} negatives of highest cosine with it (q·n). A generated negative is a vector, no
+patch: shown is the region, of all {len(images)} source images, whose key has the highest cosine with it (n·k); where
+that is low, the negative resembles nothing in the images. Pictures are a fifth of the image wide.</p>
+{regions(model, images, args.num_shown, args.queries)}"""
+    header = {"model": opt.model, "checkpoints": ", ".join(measured), "data": opt.dataroot}
+    header |= {"options": {k: v for k, v in vars(opt).items() if k != "message"}}
+    title = f"{opt.easy_label or opt.name}: the negatives"
+    command = f"<details><summary>command</summary><pre>{html.text(shlex.join(['python', *sys.argv]))}</pre></details>"
+    out = args.out or folder / "negatives.html"
+    page = html.render("report", title=html.text(title), header=html.header(header) + command, body=body)
+    write_atomic(out, page)
+    return out
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,233 @@
+"""Train several experiments with equal budgets and several seeds, and compare them on one page.
+
+    python scripts/compare.py --out comparisons/negatives --images 600 --seeds 3 \\
+        --flags "--dataroot datasets/toy --ngf 16 --load_size 36 --crop_size 32" \\
+        --run CUT="--model cut" --run NEGCUT="--model negcut" --run detached="--model negcut --detach_negatives"
+    python scripts/compare.py --out comparisons/h2z --existing CUT="checkpoints/h2z_cut*" \\
+        --existing NEGCUT=checkpoints/h2z
+
+Every run is one of train.py, in OUT/checkpoints/NAME_seedN, with what it printed in OUT/logs. A finished run is not
+trained again; an interrupted one goes on, or starts anew where the budget is a time. Written at the end:
+
+    OUT/index.html   curves over images and over time, scores, the contrastive term, samples side by side
+    OUT/table.md     the same scores as a table: mean +- standard deviation over the seeds, last and best
+    OUT/scores.json  the numbers behind it
+
+Scores are those that training recorded (metrics.jsonl) and, on the dataset of make_toy_dataset.py, those of
+score_toy.py for every numbered checkpoint (with few epochs, give --save_epoch_freq 1). ``best`` is the best epoch of
+each run by the score in question, as papers report; ``last`` is where the run ended.
+"""
+
+import argparse
+import glob
+import json
+import math
+import re
+import shlex
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import options  # noqa: E402
+from data import create_dataset  # noqa: E402
+from models import create_model  # noqa: E402
+from scripts.score_toy import score  # noqa: E402
+from util import checkpoints, comparison_page  # noqa: E402
+from util.comparison import EMA, read_run  # noqa: E402
+from util.errors import UserError, run  # noqa: E402
+from util.files import write_atomic  # noqa: E402
+from util.flag_types import positive_int, seconds  # noqa: E402
+from util.images import tensor2im  # noqa: E402
+from util.interruption import EXIT_CODE  # noqa: E402
+from util.loggers.jsonl import read  # noqa: E402
+from util.metrics.images import read_image  # noqa: E402
+from util.metrics.records import append_scores  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDS = ("metrics.jsonl", "drawn_scores.jsonl")  # of scores, in a run's folder: training's, and ours
+FINISHED = "compared.json"  # in a run's folder: the flags that it was trained with, to its end
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written, allow_abbrev=False)
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="folder of the comparison")
+    add("--run", action="append", default=[], metavar='NAME="FLAGS"', help="an experiment and its flags of train.py")
+    add("--existing", action="append", default=[], metavar="NAME=FOLDERS",
+        help="an experiment that train.py has run: its folder, or a pattern of folders, one a seed")  # fmt: skip
+    add("--flags", default="", help="flags of train.py that all experiments share")
+    add("--seeds", type=positive_int, default=3, help="runs of each experiment: --seed 0, 1, ... (default 3)")
+    add("--images", type=positive_int, help="budget: training images a run, rounded up to whole epochs; the learning "
+        "rate falls in the same part of them as --n_epochs and --n_epochs_decay say (default: half)")  # fmt: skip
+    add("--seconds", type=seconds, help="budget: time a run (90, 10m, 1.5h), at a constant learning rate")
+    add("--samples", type=positive_int, default=4, help="test images shown side by side (default 4)")
+    add("--title", default="", help="of the page (default: the folder's name)")
+    opt = parser.parse_args(argv)
+    if not opt.run and not opt.existing:
+        raise UserError('give at least one --run NAME="flags" or --existing NAME=FOLDER')
+    if opt.run and (opt.images is None) == (opt.seconds is None):
+        raise UserError("give either --images or --seconds: every run gets the same budget")
+    return opt
+
+
+def main(argv: list[str] | None = None) -> None:
+    opt = parse(argv)
+    runs = planned(opt) | existing(opt)
+    for seed in range(opt.seeds):  # all experiments of one seed, then the next: what is there can be compared early
+        for name in (name for name, _ in map(split, opt.run)):
+            train(opt, runs[name][seed], name, seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        samples = [score_and_show(opt, folder, i == 0) for each in runs.values() for i, folder in enumerate(each)]
+    experiments = {name: [read_run(folder, *RECORDS) for folder in each] for name, each in runs.items()}
+    shown = dict(zip(runs, filter(None, samples), strict=True))
+    print(comparison_page.write(opt.out, opt.title or opt.out.name, header(opt), experiments, shown))
+    print(f"open {opt.out / 'index.html'}")
+
+
+def split(text: str) -> tuple[str, str]:
+    """``NAME=rest``"""
+    name, equals, rest = text.partition("=")
+    if not equals or not re.fullmatch(r"[\w.+-]+", name):
+        raise UserError(f'{text!r} must be NAME="...", NAME of letters, digits and . _ + -')
+    return name, rest
+
+
+def planned(opt: argparse.Namespace) -> dict[str, list[Path]]:
+    """Experiment -> the folders of its runs, one a seed. Flags that cannot work are refused before any training."""
+    names = [split(text)[0] for text in opt.run + opt.existing]
+    if len(set(names)) < len(names):
+        raise UserError(f"the experiments' names must differ: {', '.join(names)}")
+    for text in opt.run:
+        command(opt, split(text)[0], 0)
+    return {
+        name: [opt.out / "checkpoints" / f"{name}_seed{seed}" for seed in range(opt.seeds)]
+        for name, _ in map(split, opt.run)
+    }
+
+
+def existing(opt: argparse.Namespace) -> dict[str, list[Path]]:
+    """Experiment -> the folders that its pattern matches."""
+    found = {}
+    for name, pattern in map(split, opt.existing):
+        found[name] = sorted(path for path in map(Path, glob.glob(pattern)) if read(path / "losses.jsonl"))
+        if not found[name]:
+            raise UserError(f"--existing {name}={pattern}: no folder there holds a losses.jsonl of train.py")
+    return found
+
+
+def command(opt: argparse.Namespace, name: str, seed: int) -> list[str]:
+    """The flags of train.py for one run."""
+    own = next(flags for other, flags in map(split, opt.run) if other == name)
+    flags = ["--quiet", "--display_id=0", "--print_freq=10", *shlex.split(opt.flags), *shlex.split(own)]
+    flags += [f"--checkpoints_dir={opt.out / 'checkpoints'}", f"--name={name}_seed{seed}", f"--seed={seed}"]
+    if opt.seconds:
+        budget = [f"--time_budget={opt.seconds:g}s", "--n_epochs=1000000", "--n_epochs_decay=0"]
+        options.parse([*flags, *budget])
+        return [*flags, *budget]
+    parsed = options.parse(flags)
+    epochs = math.ceil(opt.images / len(create_dataset(parsed)))
+    falling = epochs * parsed.n_epochs_decay // (parsed.n_epochs + parsed.n_epochs_decay)
+    return [*flags, f"--n_epochs={epochs - falling}", f"--n_epochs_decay={falling}"]
+
+
+def train(opt: argparse.Namespace, folder: Path, name: str, seed: int) -> None:
+    """One run of train.py to the end of its budget, unless it has been there."""
+    flags, marker = command(opt, name, seed), folder / FINISHED
+    if marker.exists():
+        if json.loads(marker.read_text()) != flags:
+            raise UserError(f"{folder} was trained with other flags ({marker}); remove it or choose another --out")
+        return
+    goes_on = opt.images and (folder / "latest_state.pt").exists()
+    log = opt.out / "logs" / f"{folder.name}.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    print(f"{folder.name}: {'goes on' if goes_on else 'training'}", flush=True)
+    with open(log, "a" if goes_on else "w", encoding="utf-8") as file:
+        status = wait_for([sys.executable, ROOT / "train.py", *flags, *(["--continue_train"] * bool(goes_on))], file)
+    if status != (EXIT_CODE if opt.seconds else 0):
+        last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
+        raise UserError(f"{folder.name} ended with status {status}: {last} (see {log})")
+    write_atomic(marker, json.dumps(flags))
+
+
+def wait_for(argv: list, output) -> int:
+    """Exit status of a command. Ctrl-C reaches it too: it saves before it ends."""
+    process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        return process.wait()
+    finally:
+        process.wait()
+
+
+def score_and_show(opt: argparse.Namespace, folder: Path, show: bool) -> dict[str, list[np.ndarray]]:
+    """Score a run's checkpoints on the drawn dataset, once each; with ``show`` return test images by label, as the
+    last weights translate them."""
+    where = [f"--checkpoints_dir={folder.parent}", f"--name={folder.name}", f"--results_dir={opt.out}"]
+    run_opt = options.parse([*where, "--quiet"], is_train=False)
+    drawn = Path(run_opt.dataroot, "testA_truth").is_dir() and run_opt.direction == "AtoB"
+    if not drawn and not show:
+        return {}
+    model, side = create_model(run_opt), run_opt.direction[0]
+    net = getattr(model, "net" + model.model_names[0])
+    batches = list(create_dataset(run_opt))
+    paths = [Path(path) for batch in batches for path in batch[side + "_paths"]]
+
+    def translate(file: str, count: int) -> list[np.ndarray]:
+        checkpoints.load_weights(net, folder / file, model.architecture_flags)
+        with torch.inference_mode():
+            return [tensor2im(image) for batch in batches[:count] for image in net(batch[side].to(model.device))]
+
+    for epoch, images_seen, files in unscored(folder, f"_net_{model.model_names[0]}") if drawn else []:
+        scores = {}
+        for ending, file in files.items():
+            made = [toy_scores(image, path) for image, path in zip(translate(file, len(paths)), paths, strict=True)]
+            scores |= {name + ending: float(np.mean([one[name] for one in made])) for name in made[0]}
+        append_scores(folder / RECORDS[1], scores, epoch, images_seen)
+    if not show:
+        return {}
+    shown = {"input": [tensor2im(image) for batch in batches[: opt.samples] for image in batch[side]]}
+    if drawn:
+        shown["truth"] = [read_image(path.parents[1] / "testA_truth" / path.name) for path in paths[: opt.samples]]
+    for ending in ("", EMA):
+        if (folder / f"latest_net_G{ending}.pth").exists():
+            shown["output" + ending] = translate(f"latest_net_G{ending}.pth", opt.samples)
+    return shown
+
+
+def unscored(folder: Path, network: str) -> list[tuple[int, int, dict[str, str]]]:
+    """(epoch, images seen, {"": file, "_ema": file}) of the checkpoints that drawn_scores.jsonl does not have."""
+    losses = read(folder / "losses.jsonl")
+    seen = {row["epoch"]: row["total_images"] for row in losses}
+    numbers = (path.name.split("_")[0] for path in folder.glob(f"*{network}.pth"))
+    prefixes = {seen[int(number)]: number for number in numbers if number.isdigit() and int(number) in seen}
+    prefixes.setdefault(losses[-1]["total_images"], "latest")
+    done = {row["total_images"] for row in read(folder / RECORDS[1])}
+    epochs = {images: epoch for epoch, images in seen.items()}
+    return [
+        (epochs[images], images, {ending: f"{prefix}{network}{ending}.pth" for ending in ("", EMA)
+                                  if (folder / f"{prefix}{network}{ending}.pth").exists()})
+        for images, prefix in sorted(prefixes.items()) if images not in done
+    ]  # fmt: skip
+
+
+def toy_scores(image: np.ndarray, path: Path) -> dict[str, float]:
+    """score_toy.py's scores of the translation of testA's ``path``."""
+    truth, mask = (read_image(path.parents[1] / folder / path.name) for folder in ("testA_truth", "testA_mask"))
+    return score(image, read_image(path), truth, mask[..., 0])
+
+
+def header(opt: argparse.Namespace) -> dict:
+    budget = f"{opt.images} images" if opt.images else f"{opt.seconds:g} seconds" if opt.seconds else "that of each run"
+    flags = {"all": opt.flags or "–"} | {name: flags or "–" for name, flags in map(split, opt.run + opt.existing)}
+    return {"budget a run": budget, "flags": flags, "command": {"": shlex.join(["python", *sys.argv])}}
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,68 @@
+"""scripts/analyze_negatives.py: the page of untrained runs, and what it says to mistakes."""
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+from tiny_run import CONTRASTIVE, FLAGS, draw_images
+
+import options
+from models import create_model
+from scripts.analyze_negatives import main
+from util.errors import UserError
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    draw_images(tmp_path / "images")
+
+    def make(*flags: str, epochs=("1", "2", "latest"), without=()):
+        where = [f"--checkpoints_dir={tmp_path}", "--name=a", f"--dataroot={tmp_path / 'images'}"]
+        opt = options.parse([*where, *FLAGS, *CONTRASTIVE, *flags])
+        model = create_model(opt)
+        for epoch in epochs:
+            model.save_networks(epoch)
+        (tmp_path / "a").mkdir(exist_ok=True)
+        options.save_options(opt, tmp_path / "a")
+        for name in without:
+            (tmp_path / "a" / name).unlink()
+        return [f"--checkpoints_dir={tmp_path}", "--name=a", "--gpu_ids=-1", "--num_images=2", "--num_shown=1"]
+
+    return make
+
+
+@pytest.mark.parametrize("model", ["cut", "negcut"])
+def test_page(make_run, tmp_path, capsys, model):
+    arguments = make_run(f"--model={model}", without=("latest_net_D.pth",))
+    main([*arguments, "--queries", "0.5,0.5"])
+    page = (tmp_path / "a" / "negatives.html").read_text()
+    printed = capsys.readouterr().out
+    assert re.findall(r"epoch (\w+): hard negatives", printed) == ["1", "2", "latest"]
+    figures = re.findall(r"<figure.*?</figure>", page)
+    assert all(ElementTree.fromstring(figure) is not None for figure in figures)
+    assert len(figures) == 3 * 3 + (2 if model == "negcut" else 1)  # layers x epochs, hard shares
+    assert ("generated negatives" in page) == (model == "negcut")
+    assert page.count("<h3>image") == 1
+    assert set(re.findall(r'(?:src|href)="(.{10})', page)) == {"data:image"}  # one file, nothing from elsewhere
+
+
+def test_chosen_checkpoints(make_run, capsys):
+    main([*make_run("--model=negcut"), "--epochs", "2"])
+    assert re.findall(r"epoch (\w+):", capsys.readouterr().out) == ["2"]
+    with pytest.raises(UserError, match="--epochs.*such as 1, 2, latest"):
+        main([*make_run("--model=negcut"), "--epochs", "7"])
+
+
+def test_mistakes(make_run, tmp_path):
+    with pytest.raises(UserError, match="no checkpoint"):
+        main(make_run("--model=cut", epochs=()))
+    with pytest.raises(UserError, match="no contrastive term"):
+        main(make_run("--model=negcut", "--lambda_NCE=0"))
+    with pytest.raises(UserError, match="there is no folder"):
+        main(["--name=missing", f"--checkpoints_dir={tmp_path}"])
+
+
+def test_a_run_without_contrast_is_refused(make_run):
+    arguments = make_run("--model=cut")
+    with pytest.raises(UserError, match="no contrastive term"):
+        main([*arguments, "--epochs", "latest", "--model=cycle_gan"])

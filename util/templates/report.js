@@ -1,0 +1,1 @@
+// The page needs no script of its own.
