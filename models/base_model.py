@@ -51,7 +51,7 @@ class BaseModel(ABC):
         self.image_paths: list[str] = []
         self.netG_ema: nn.Module | None = None  # made in setup
         self.unread: list[tuple] = []  # updates of which nobody has read yet whether they were made
-        self.metric = 0.0  # what the plateau schedule watches
+        self.metric: float | None = None  # a score that the plateau schedule has not seen yet
         # All randomness of a step: positions are drawn on the host, noise where it is used; by each rank its own.
         seed = opt.seed + getattr(opt, "rank", 0)
         self.rng = np.random.default_rng(seed)
@@ -200,7 +200,11 @@ class BaseModel(ABC):
         with warnings.catch_warnings():  # a run that was resumed at an epoch's end has made no step of its own yet
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
             for scheduler in self.schedulers:
-                scheduler.step(*([self.metric] if self.opt.lr_policy == "plateau" else []))
+                if self.opt.lr_policy != "plateau":
+                    scheduler.step()
+                elif self.metric is not None:
+                    scheduler.step(self.metric)
+        self.metric = None
 
     def learning_rates(self) -> dict[str, float]:
         """By network: G, D, ..."""

@@ -3,20 +3,22 @@
 from torch.optim import Optimizer, lr_scheduler
 
 from util.errors import UserError
+from util.loggers.base import higher_is_better
 
 
 def get_scheduler(optimizer: Optimizer, opt):
     """The schedule ``opt.lr_policy`` for ``optimizer``.
 
     linear: constant for ``n_epochs``, then to zero over ``n_epochs_decay``; step: x 0.1 every ``lr_decay_iters``
-    epochs; plateau: x 0.2 when the metric has stalled for 5 epochs; cosine: to zero over ``n_epochs``.
+    epochs; plateau: x 0.2 when ``--eval_metric`` has stalled for 5 evaluations; cosine: to zero over ``n_epochs``.
     """
     if opt.lr_policy == "linear":
         return lr_scheduler.LambdaLR(optimizer, LinearDecay(opt.epoch_count, opt.n_epochs, opt.n_epochs_decay))
     if opt.lr_policy == "step":
         return lr_scheduler.StepLR(optimizer, step_size=opt.lr_decay_iters, gamma=0.1)
     if opt.lr_policy == "plateau":
-        return lr_scheduler.ReduceLROnPlateau(optimizer, mode="min", factor=0.2, threshold=0.01, patience=5)
+        mode = "max" if higher_is_better(getattr(opt, "eval_metric", None) or "") else "min"
+        return lr_scheduler.ReduceLROnPlateau(optimizer, mode, factor=0.2, threshold=0.01, patience=5)
     if opt.lr_policy == "cosine":
         return lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, opt.n_epochs), eta_min=0)
     raise UserError(f"--lr_policy {opt.lr_policy}: choose from linear, step, plateau, cosine")

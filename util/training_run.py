@@ -12,7 +12,7 @@ from util.checkpoints import Position
 from util.errors import UserError
 from util.files import BESIDE
 from util.loggers import Progress
-from util.loggers.base import higher_is_better, warn
+from util.loggers.base import warn
 from util.loggers.jsonl import read
 from util.metrics.records import summary, summary_line
 
@@ -100,7 +100,7 @@ class TrainingRun:
         for phase, paths, bad in self.model.read_updates():
             self.bad_in_a_row[phase] = self.bad_in_a_row.get(phase, 0) + 1 if bad else 0
             if bad and paths:
-                warn(f"the {phase} step had a NaN or Inf and was left out; images: {', '.join(map(str, paths))}")
+                warn(f"the {phase} step had a NaN or Inf and was left out; images: {', '.join(map(repr, paths))}")
             if self.bad_in_a_row[phase] >= self.opt.max_bad_steps:
                 raise UserError(
                     f"--max_bad_steps {self.opt.max_bad_steps}: as many {phase} steps in a row had NaN or Inf; "
@@ -147,7 +147,7 @@ class TrainingRun:
         metric = self.opt.eval_metric or next(iter(scores))
         if metric not in scores:
             raise UserError(f"--eval_metric {metric} is not among the scores: {', '.join(scores)}")
-        self.model.metric = -scores[metric] if higher_is_better(metric) else scores[metric]  # for --lr_policy plateau
+        self.model.metric = scores[metric]  # for --lr_policy plateau
         found = summary(self.folder / "metrics.jsonl", metric)
         if found:
             self.score_line = summary_line(found)

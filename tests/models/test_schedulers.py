@@ -93,15 +93,24 @@ def test_every_network_follows(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
-def test_plateau_follows_the_metric(tmp_path):
-    """x 0.2 when it has not fallen by a hundredth for more than 5 epochs."""
-    model = trained(tmp_path, "--lr_policy", "plateau")
+@pytest.mark.parametrize("metric, sign", [("FID", 1), ("class_340", -1)])
+def test_plateau_follows_the_score(metric, sign, tmp_path):
+    """x 0.2 when it has not become better by a hundredth in more than 5 evaluations; epochs without one don't count."""
+    model = trained(tmp_path, "--lr_policy", "plateau", "--eval_metric", metric)
     rates = []
-    for metric in [100, 90, 89.5, 89.4, 89.3, 89.2, 89.15, 89.12, 80, 80]:
-        model.metric = metric
-        model.update_learning_rate()
+    for score in [100, 90, 89.5, 89.4, 89.3, 89.2, 89.15, 89.12, 80, 80]:
+        for epoch in range(3):
+            model.metric = (score if sign > 0 else 1 / score) if epoch == 0 else None
+            model.update_learning_rate()
         rates.append(model.learning_rates()["N"])
     assert rates == pytest.approx([0.1] * 7 + [0.02] * 3)
+
+
+def test_plateau_without_any_score(tmp_path):
+    model = trained(tmp_path, "--lr_policy", "plateau")
+    for _ in range(20):
+        model.update_learning_rate()
+    assert model.learning_rates()["N"] == 0.1
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
