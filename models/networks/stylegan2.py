@@ -42,7 +42,7 @@ class Blur(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> (B, C, H', W'), H' = (H + 2 pad - 4) // stride + 1."""
-        channels = x.shape[1]
+        channels = int(x.shape[1])  # int: a constant to a tracer
         weight = self.kernel.flip(0, 1).to(x.dtype).expand(channels, 1, -1, -1)
         return F.conv2d(x, weight, stride=self.stride, padding=self.pad, groups=channels)
 
