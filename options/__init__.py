@@ -109,6 +109,7 @@ def for_testing(opt: argparse.Namespace) -> argparse.Namespace:
     """The options with which test.py would translate the test split, for scores during training."""
     test = copy.copy(opt)
     test.isTrain, test.phase, test.load_size, test.batch_size, test.num_threads = False, "test", opt.crop_size, 1, 0
+    test.max_dataset_size = math.inf
     return test
 
 

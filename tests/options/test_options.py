@@ -256,11 +256,12 @@ def test_every_flag_has_a_group_and_a_help_text():
 
 
 def test_for_testing_leaves_the_options_of_training_as_they_are():
-    opt = options.parse([*NEEDED, "--batch_size", "4", "--load_size", "300"])
+    opt = options.parse([*NEEDED, "--batch_size", "4", "--load_size", "300", "--max_dataset_size", "3"])
     before = dict(vars(opt))
     test = options.for_testing(opt)
     assert vars(opt) == before
     assert (test.phase, test.isTrain, test.batch_size, test.load_size) == ("test", False, 1, 256)
+    assert test.max_dataset_size == math.inf  # that many training images are not that many test images
 
 
 def test_explicit_flags():
