@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from util.loggers.base import higher_is_better
 from util.loggers.jsonl import read
-from util.metrics.records import higher_is_better
 
 COLLAPSED = 1e-3  # a contrastive loss below it, per unit of lambda_NCE, is practically zero
 EARLY = 200  # images in which N has to catch up
@@ -61,10 +61,6 @@ def numbers(scores: dict) -> dict[str, float]:
     return {name: value for name, value in scores.items() if isinstance(value, float) and "_se" not in name}
 
 
-def better_when_high(score: str) -> bool:
-    return higher_is_better(score) or score.removesuffix(EMA) == "stripes"
-
-
 def names(rows: list[tuple]) -> list[str]:
     """Of all losses or scores that occur, in the order in which they do."""
     return list(dict.fromkeys(name for row in rows for name in row[-1]))
@@ -75,7 +71,7 @@ def last_and_best(run: Run, score: str) -> tuple[float, float, int] | None:
     rows = [(scores[score], epoch) for _, epoch, scores in run.scores if score in scores]
     if not rows:
         return None
-    best = (max if better_when_high(score) else min)(rows)
+    best = (max if higher_is_better(score) else min)(rows)
     return rows[-1][0], *best
 
 

@@ -10,7 +10,6 @@ from util import html
 from util.comparison import (
     EMA,
     Run,
-    better_when_high,
     contrastive_term,
     last_and_best,
     loss_curve,
@@ -19,6 +18,7 @@ from util.comparison import (
     spread,
 )  # fmt: skip
 from util.files import write_atomic
+from util.loggers.base import higher_is_better
 from util.plots import COLORS, Curve, picture, plot, table
 
 Experiments = dict[str, list[Run]]  # by title: the runs, one a seed
@@ -65,7 +65,7 @@ def score_table(experiments: Experiments) -> tuple[list[str], list[list[str]]]:
     plain = list(dict.fromkeys(name.removesuffix(EMA) for name in found))
     head = ["experiment", "runs"]
     for name in plain:
-        arrow = "↑" if better_when_high(name) else "↓"
+        arrow = "↑" if higher_is_better(name) else "↓"
         head += [f"{name} {arrow} last", f"{name} {arrow} best (epochs)"]
     rows = []
     for title, runs in experiments.items():

@@ -50,6 +50,11 @@ def test_points_lie_where_the_axes_say():
     assert x1 - x0 == x2 - x1 > 0 and y1 < y0 == y2  # y grows upwards
 
 
+def test_a_gap_interrupts_the_line():
+    figure = plot("", [Curve("a", range(5), [0, 1, float("nan"), 1, 0])])
+    assert re.search(r'd="([^"]*)"', figure)[1].count("M") == 2
+
+
 def test_a_picture_holds_its_pixels():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
     data = re.search(r"base64,([^\"]+)", picture(pixels))[1]
