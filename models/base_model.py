@@ -1,7 +1,6 @@
 """What all models share: input, one step, losses, pictures, checkpoints, learning rates."""
 
 import copy
-import random
 import warnings
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -16,6 +15,7 @@ from models.schedulers import get_scheduler
 from util import checkpoints, distributed, precision
 from util.devices import get_device
 from util.image_pool import ImagePool
+from util.random_state import rng_state, set_rng_state
 
 
 class BaseModel(ABC):
@@ -286,25 +286,3 @@ class BaseModel(ABC):
 def not_finite(tensors: list[Tensor]) -> Tensor:
     """1.0 where any number is NaN or Inf, else 0.0, on the device."""
     return torch.stack(torch._foreach_norm(tensors)).isfinite().logical_not().any().float()
-
-
-def rng_state(model: BaseModel) -> dict:
-    """The model's own generators, and the global ones that dropout, image pools and users' model files draw from."""
-    name, keys, *rest = np.random.get_state()
-    state = {"patches": model.rng.bit_generator.state, "noise": model.noise_rng.get_state()}
-    state |= {"python": random.getstate(), "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest)}
-    cuda = torch.cuda.get_rng_state(model.device) if model.device.type == "cuda" else None
-    return state | {"torch": torch.get_rng_state(), "cuda": cuda, "device": model.device.type}
-
-
-def set_rng_state(model: BaseModel, state: dict) -> None:
-    """Another kind of device has another kind of generators: those on it then start anew."""
-    model.rng.bit_generator.state = state["patches"]
-    random.setstate(state["python"])
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(state["torch"])
-    if state["device"] == model.device.type:
-        model.noise_rng.set_state(state["noise"])
-        if state["cuda"] is not None:
-            torch.cuda.set_rng_state(state["cuda"], model.device)
