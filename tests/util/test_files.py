@@ -1,0 +1,113 @@
+"""A file is there whole, as it was before, or not at all."""
+
+import os
+import stat
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from util.files import replacing, write_atomic
+
+
+def only(folder) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+@settings(max_examples=30, deadline=None)
+@given(content=st.binary(max_size=200) | st.text(max_size=100))
+def test_what_is_written_is_read(content, tmp_path_factory):
+    path = tmp_path_factory.mktemp("files") / "a.bin"
+    write_atomic(path, content)
+    assert path.read_bytes() == (content if isinstance(content, bytes) else content.encode())
+    write_atomic(str(path), b"new")
+    assert path.read_bytes() == b"new"
+    assert only(path.parent) == ["a.bin"]
+
+
+class Stop(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), Stop()])
+def test_the_old_file_survives_a_failure(error, tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(type(error)), replacing(path) as beside:
+        beside.write_text("half of the n")
+        raise error
+    assert path.read_text() == "old" and only(tmp_path) == ["a.txt"]
+
+
+def test_a_failure_leaves_no_new_file(tmp_path):
+    with pytest.raises(Stop), replacing(tmp_path / "a.txt") as beside:
+        beside.write_text("half")
+        raise Stop
+    assert only(tmp_path) == []
+
+
+def test_the_disk_is_reached_before_the_name(tmp_path, monkeypatch):
+    """Otherwise a power cut could leave the name with nothing behind it."""
+    calls, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda *args: calls.append("fsync") or fsync(*args))
+    monkeypatch.setattr(os, "replace", lambda *args: calls.append("replace") or replace(*args))
+    write_atomic(tmp_path / "a", b"x")
+    assert calls == ["fsync", "replace"]
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_full_disk(failing, tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    write_atomic(path, b"old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, failing, full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old" and only(tmp_path) == ["a"]
+
+
+def test_the_name_beside_keeps_the_ending(tmp_path):
+    """Pillow chooses the format by it; and it is hidden, so that no loader takes it for an image."""
+    with replacing(tmp_path / "a.png") as beside:
+        assert beside.parent == tmp_path and beside.suffix == ".png" and beside.name.startswith(".")
+        beside.write_bytes(b"x")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no permission bits")
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_permissions_are_those_of_any_new_file(mask, tmp_path):
+    before = os.umask(mask)
+    try:
+        write_atomic(tmp_path / "a", b"x")
+        (tmp_path / "b").write_bytes(b"x")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert len({stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "ab"}) == 1
+
+
+def test_two_writers_of_one_file(tmp_path):
+    """Never a mixture."""
+    path = tmp_path / "a"
+    contents = [bytes([65 + i]) * 20_000 for i in range(4)]
+
+    def write(content):
+        for _ in range(20):
+            write_atomic(path, content)
+
+    threads = [threading.Thread(target=write, args=(content,)) for content in contents]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        if path.exists():
+            assert path.read_bytes() in contents
+    assert only(tmp_path) == ["a"]
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_atomic(tmp_path / "no" / "a", b"x")
