@@ -1,0 +1,133 @@
+"""Imports go one way: train.py, test.py, scripts -> options, models, data -> util. No circles."""
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("options", "models", "data", "util", "scripts")
+FILES = [*ROOT.glob("*.py"), *(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in FILES}
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """Our modules that ``module`` imports anywhere in it, the packages above them included: they run first."""
+    path, found = MODULES[module], set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} imports relatively"
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    found |= {name.rsplit(".", i)[0] for name in found for i in range(1, name.count(".") + 1)}
+    return frozenset(found & MODULES.keys() - {module})
+
+
+@cache
+def needed_at_import(module: str) -> frozenset[str]:
+    """``imports``, without those inside functions, and without the packages that ``module`` itself lies in: those are
+    being imported already."""
+    tree, found = ast.parse(MODULES[module].read_text()), set()
+    todo = list(tree.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            todo += ast.iter_child_nodes(node)
+    return frozenset(name for name in found & MODULES.keys() - {module} if not f"{module}.".startswith(f"{name}."))
+
+
+def package_of(module: str) -> str:
+    return module.split(".")[0] if module.split(".")[0] in PACKAGES else "entry"
+
+
+MAY_IMPORT = {
+    "util": {"util"},
+    "data": {"data", "util"},
+    "models": {"models", "util"},
+    "options": {"options", "models", "data", "util"},
+    "entry": {"options", "models", "data", "util"},
+    "scripts": {"scripts", "options", "models", "data", "util", "entry"},
+}
+
+
+# A second name for notebooks, resolved when it is used.
+EXCEPT = {"util.translator": {"models", "models.translator"}}
+
+
+def test_the_walk_sees_the_files():
+    assert {"train", "test", "util", "util.files", "models.networks.blocks", "scripts.evaluate"} <= MODULES.keys()
+    assert {"options", "data", "models", "util.checkpoints"} <= imports("train")
+    assert "util.metrics.evaluator" in imports("util.validation") - needed_at_import("util.validation")
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_go_one_way(module):
+    wrong = {name for name in imports(module) if package_of(name) not in MAY_IMPORT[package_of(module)]}
+    wrong -= EXCEPT.get(module, set()) - needed_at_import(module)
+    assert not wrong, f"{module} may not import {', '.join(sorted(wrong))}"
+
+
+def circle(start: str) -> list[str] | None:
+    """A way from ``start`` back to it."""
+    todo, seen = [[name] for name in needed_at_import(start)], set()
+    while todo:
+        way = todo.pop()
+        if way[-1] == start:
+            return [start, *way]
+        if way[-1] not in seen:
+            seen.add(way[-1])
+            todo += [[*way, name] for name in needed_at_import(way[-1])]
+    return None
+
+
+def test_no_circles():
+    circles = {" -> ".join(way) for module in MODULES if (way := circle(module))}
+    assert not circles
+
+
+def test_within_models():
+    """*_model.py -> networks, losses, base_model; networks know no model."""
+    for module in MODULES:
+        if module.startswith("models.networks"):
+            wrong = {name for name in imports(module) if name.startswith("models.") and name.endswith("_model")}
+            assert not wrong, module
+    basics = {"models.losses", "models.schedulers", "models.networks.blocks"}
+    for module in basics:
+        assert not {name for name in imports(module) if name.endswith("_model")}, module
+
+
+@pytest.mark.slow
+def test_every_module_can_be_imported_first():
+    """In a process of its own for each package: a hidden circle shows only in some orders."""
+    code = "import sys; sys.path.insert(0, {root!r}); import importlib; importlib.import_module({module!r})"
+    for module in ("util.training_run", "models.base_model", "models.networks.blocks", "options.checks"):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(root=str(ROOT), module=module)], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_program_starts_without_what_few_need():
+    """Dashboards, metrics and exporters are imported when they are used."""
+    code = "import sys; sys.path.insert(0, {root!r}); import train; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code.format(root=str(ROOT))], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for heavy in ("visdom", "tensorboard", "torch_fidelity", "onnx", "scipy", "matplotlib"):
+        assert heavy not in done.stdout.split(), heavy
