@@ -223,19 +223,19 @@ def check(archive: Path, dataset: Dataset, sha256: str | None) -> None:
 def unpack(archive: Path, target: Path) -> None:
     """Unpack into a folder beside ``target``, then rename: nothing half-unpacked, nothing outside of it."""
     with tempfile.TemporaryDirectory(dir=target.parent) as beside:
+        folder = Path(beside) / "unpacked"
+        folder.mkdir()
         try:
             if zipfile.is_zipfile(archive):
-                unpack_zip(archive, Path(beside))
+                unpack_zip(archive, folder)
             else:
                 with tarfile.open(archive) as tar:
-                    tar.extractall(beside, filter="data")  # refuses absolute paths, .., links out, devices
+                    tar.extractall(folder, filter="data")  # refuses absolute paths, .., links out, devices
         except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
             raise UserError(f"{archive} cannot be unpacked ({error}); remove it and fetch it again") from error
-        inside = [path for path in Path(beside).iterdir() if path.name != "__MACOSX"]
+        inside = [path for path in folder.iterdir() if path.name != "__MACOSX"]
         single = len(inside) == 1 and inside[0].is_dir()  # usual: one folder, whatever its name
-        (inside[0] if single else Path(beside)).rename(target)
-        if not single:
-            Path(beside).mkdir()  # for the context manager to remove
+        (inside[0] if single else folder).rename(target)
 
 
 def unpack_zip(archive: Path, folder: Path) -> None:
