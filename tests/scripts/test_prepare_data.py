@@ -85,7 +85,7 @@ def test_the_aligned_dataset_reads_them(tmp_path):
     draw(tmp_path / "A/train/0.png", 0)
     draw(tmp_path / "B/train/0.png", 1)
     align(tmp_path, "--size", "24")
-    flags = "--model pix2pix --load_size 24 --crop_size 24 --no_flip --gpu_ids -1 --num_threads 0".split()
+    flags = "--model template --load_size 24 --crop_size 24 --no_flip --gpu_ids -1 --num_threads 0".split()
     opt = options.parse(["--dataroot", str(tmp_path / "AB"), "--checkpoints_dir", str(tmp_path), *flags])
     (batch,) = list(create_dataset(opt))
     wanted = np.asarray(picture(1).resize((24, 24), Image.BICUBIC)).astype(int)
