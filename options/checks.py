@@ -2,15 +2,28 @@
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 from util.errors import UserError
 
+PREPROCESS = r"(resize|scale_width|scale_shortside|crop|fixsize|zoom|patch|trim|none)(_and_|_|$)"
+
 
 def check(opt: argparse.Namespace) -> None:
     """Raise ``UserError`` for the first combination of flags that cannot work."""
-    if not opt.name or Path(opt.name).is_absolute() or ".." in Path(opt.name).parts:
+    parts = Path(opt.name).parts
+    if not parts or Path(opt.name).is_absolute() or ".." in parts or "\0" in opt.name:
         raise UserError(f"--name must be a folder's name below --checkpoints_dir, not {opt.name!r}")
+    if len(os.fsencode(max(parts, key=len))) > 200:
+        raise UserError(f"--name is {len(opt.name)} characters long; file systems take about 200")
+    if set(opt.epoch) & set("/\\\0"):
+        raise UserError(f"--epoch must be latest, best or an epoch's number, not {opt.epoch!r}")
+    if re.sub(PREPROCESS, "", opt.preprocess).strip("_") or not opt.preprocess:
+        raise UserError(
+            f"--preprocess {opt.preprocess}: choose from resize, scale_width, scale_shortside, crop, fixsize, zoom, "
+            "patch, trim and none, joined by _and_"
+        )
     if "resize" in opt.preprocess and "crop" in opt.preprocess and opt.crop_size > opt.load_size:
         raise UserError(
             f"--crop_size {opt.crop_size} is larger than --load_size {opt.load_size}; "
@@ -20,6 +33,8 @@ def check(opt: argparse.Namespace) -> None:
         raise UserError("--n_epochs and --n_epochs_decay are both 0: there is nothing to train")
     if opt.isTrain and not (opt.beta1 < 1 and opt.beta2 < 1):
         raise UserError("--beta1 and --beta2 must be below 1")
+    if opt.isTrain and ("crop" in opt.preprocess or "patch" in opt.preprocess):
+        _check_size(opt)
     if opt.dataroot == "placeholder":
         raise UserError("--dataroot must name the folder that holds the images (trainA, trainB, ...)")
     if not opt.isTrain and opt.world_size > 1:
@@ -28,6 +43,17 @@ def check(opt: argparse.Namespace) -> None:
         _check_writable(Path(opt.checkpoints_dir), "--checkpoints_dir")
     else:
         _check_writable(Path(opt.results_dir), "--results_dir")
+
+
+def _check_size(opt: argparse.Namespace) -> None:
+    """Whether the networks take squares of ``crop_size``, which is rounded to a multiple of 4."""
+    size = 4 * round(opt.crop_size / 4)
+    layers = {"basic": 3, "n_layers": opt.n_layers_D}.get(opt.netD, 0)
+    smallest = max(8, 3 * 2**layers)
+    if size < smallest:
+        raise UserError(f"--crop_size {opt.crop_size} is too small for --netD {opt.netD}: at least {smallest}")
+    if opt.netG.startswith("unet_") and size % int(opt.netG[5:]):
+        raise UserError(f"--crop_size {opt.crop_size} must be a multiple of {opt.netG[5:]} for --netG {opt.netG}")
 
 
 def _check_writable(folder: Path, flag: str) -> None:

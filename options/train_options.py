@@ -1,6 +1,6 @@
 """The flags of train.py."""
 
-from util.flag_types import count_or_inf, non_negative, non_negative_int, positive, positive_int, seconds
+from util.flag_types import count_or_inf, non_negative, non_negative_int, port_number, positive, positive_int, seconds
 
 GAN_MODES = ["vanilla", "lsgan", "wgangp", "nonsaturating"]
 
@@ -78,7 +78,7 @@ def add_train_options(parser) -> None:
         add("--display_id", type=int, default=None, help="0 switches Visdom off")
         add("--display_server", default="http://localhost", help="address of the Visdom server")
         add("--display_env", default="main", help="Visdom environment; main stands for the experiment's name")
-        add("--display_port", type=positive_int, default=8097, help="port of the Visdom server")
+        add("--display_port", type=port_number, default=8097, help="port of the Visdom server")
         add(
             "--update_html_freq",
             type=positive_int,

@@ -2,6 +2,7 @@
 
 import io
 import platform
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -40,7 +41,9 @@ def load(path: str | Path, flag: str = "--epoch"):
     if not path.is_file():
         raise UserError(f"{path} does not exist; {flag} must name a checkpoint that was saved{_saved_beside(path)}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # about odd pickles, which are then refused
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # truncated, not a checkpoint, or a pickle with code: all kinds of exceptions
         reason = "it holds more than tensors" if "weights_only" in str(error).lower() else "damaged or no checkpoint"
         raise UserError(f"{path} cannot be loaded ({reason}); replace it or choose another {flag}") from error
@@ -94,7 +97,7 @@ def load_state(model, opt) -> Position | None:
         )
     try:
         position = Position(**state["position"])
-        changed = changed_flags(state["options"], plain_options(opt), path.parent, quiet=opt.rank > 0)
+        changed = changed_flags(dict(state["options"]), plain_options(opt), path.parent, quiet=opt.rank > 0)
         new_rates = any(key.startswith(RATES) for key in changed)
         model.load_training_state(state["model"], position.epoch, new_rates)
         if opt.rank < len(state["ranks"]):  # with more ranks than before, the new ones start with numbers of their own

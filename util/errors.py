@@ -17,7 +17,7 @@ def run(main, *args) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENAMETOOLONG):
             raise
         print(f"error: {error.filename or 'writing failed'}: {error.strerror}", file=sys.stderr)
         sys.exit(2)

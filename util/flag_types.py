@@ -3,6 +3,8 @@
 import argparse
 import math
 
+LARGEST = 2**31 - 1  # what numpy, torch and file formats take
+
 
 def _number(kind, low, high, unit: str):
     def parse(text: str):
@@ -12,6 +14,8 @@ def _number(kind, low, high, unit: str):
             value = None
         if value is None or not math.isfinite(value) or value < low or value > high:
             raise argparse.ArgumentTypeError(f"must be {unit}, not {text!r}")
+        if kind is int and value > LARGEST:
+            raise argparse.ArgumentTypeError(f"must be at most {LARGEST}, not {text!r}")
         return value
 
     return parse
@@ -19,6 +23,7 @@ def _number(kind, low, high, unit: str):
 
 positive_int = _number(int, 1, math.inf, "a whole number of at least 1")
 non_negative_int = _number(int, 0, math.inf, "a whole number of at least 0")
+port_number = _number(int, 1, 65535, "a port's number from 1 to 65535")
 positive = _number(float, 1e-300, math.inf, "a number above 0")
 non_negative = _number(float, 0, math.inf, "a number of at least 0")
 fraction = _number(float, 0, 1, "a number from 0 to 1")

@@ -1,6 +1,7 @@
 """Pages that open from the file system: templates filled in, and escaping for each place."""
 
 import html
+import os
 import re
 from pathlib import Path
 from urllib.parse import quote
@@ -22,17 +23,17 @@ def render(name: str, **parts: str) -> str:
 
 def text(value) -> str:
     """Any value as HTML text or attribute."""
-    return html.escape(str(value))
+    return html.escape(_unicode(str(value)))
 
 
 def url(path: str | Path) -> str:
     """A relative file path as a link, whatever its characters."""
-    return quote(Path(path).as_posix())
+    return quote(os.fsencode(Path(path).as_posix()))
 
 
 def script_json(value) -> str:
     """JSON that may stand inside a <script>: nothing in it can end the element."""
-    dumped = strict_json.dumps(value, separators=(",", ":"))
+    dumped = _unicode(strict_json.dumps(value, separators=(",", ":")))
     for character in "<>&\u2028\u2029":
         dumped = dumped.replace(character, f"\\u{ord(character):04x}")
     return dumped
@@ -53,6 +54,11 @@ def header(values: dict) -> str:
 def table(values: dict) -> str:
     rows = "".join(f"<div><dt>{text(key)}</dt><dd>{text(value)}</dd></div>" for key, value in values.items())
     return f'<dl class="options">{rows}</dl>'
+
+
+def _unicode(value: str) -> str:
+    """Bytes of file names that are no Unicode become "?"."""
+    return value.encode("utf-8", "replace").decode()
 
 
 def _template(name: str) -> str:
