@@ -83,6 +83,8 @@ def main(argv: list[str] | None = None) -> None:
     folder = Path(args.checkpoints_dir, args.name)
     where = [f"--name={args.name}", f"--checkpoints_dir={args.checkpoints_dir}"]
     opt = options.parse([*where, "--continue_train", *rest])
+    if args.out and not args.out.absolute().parent.is_dir():
+        raise UserError(f"--out {args.out}: its folder does not exist")
     epochs = args.epochs or saved_epochs(folder)
     model = create_model(opt)
     if not isinstance(model, CUTModel):

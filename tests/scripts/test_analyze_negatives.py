@@ -62,7 +62,9 @@ def test_mistakes(make_run, tmp_path):
         main(["--name=missing", f"--checkpoints_dir={tmp_path}"])
 
 
-def test_a_run_without_contrast_is_refused(make_run):
+def test_more_mistakes(make_run, tmp_path):
     arguments = make_run("--model=cut")
     with pytest.raises(UserError, match="no contrastive term"):
         main([*arguments, "--epochs", "latest", "--model=cycle_gan"])
+    with pytest.raises(UserError, match="--out .*folder does not exist"):
+        main([*arguments, f"--out={tmp_path / 'no/page.html'}"])
