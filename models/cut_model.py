@@ -164,8 +164,8 @@ class CUTModel(BaseModel):
         """GAN(D(y), real), and a penalty on D's gradient there (SinCUT's; none here)."""
         return self.criterionGAN(self.netD(self.real_B), True).mean(), 0.0
 
-    def identity_loss(self) -> Tensor | float:
-        """What keeps y' close to y (SinCUT's; here the contrastive loss alone does)."""
+    def further_loss(self) -> Tensor | float:
+        """What a subclass adds to G's loss, such as SinCUT's |G(y) - y|."""
         return 0.0
 
     def update_G_and_F(self) -> None:
@@ -178,7 +178,7 @@ class CUTModel(BaseModel):
         if self.opt.lambda_GAN > 0:
             loss_GAN = self.criterionGAN(self.netD(self.fake_B), True).mean() * self.opt.lambda_GAN
         nce = self.contrastive_losses("G")
-        loss_G = loss_GAN + sum(nce) / max(1, len(nce)) + self.identity_loss()
+        loss_G = loss_GAN + sum(nce) / max(1, len(nce)) + self.further_loss()
         if loss_G.requires_grad:
             loss_G.backward()
             self.apply_gradients("G", *optimizers)

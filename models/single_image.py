@@ -55,7 +55,7 @@ class SingleImage:
         self.loss_D_R1 = penalty.detach()
         return self.criterionGAN(prediction, True).mean(), penalty
 
-    def identity_loss(self) -> Tensor | float:
+    def further_loss(self) -> Tensor | float:
         """lambda_identity * mean |G(y) - y|."""
         if self.opt.lambda_identity == 0:
             return 0.0

@@ -1,11 +1,14 @@
-"""A model and a dataset file in the style of the official CUT code run as they are: train, save, resume, test."""
+"""A model and a dataset file in the style of the official CUT code run as they are: train, save, resume, test,
+translate. So do the examples of docs/extending.md."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from drawn_family import draw_pair
@@ -204,12 +207,47 @@ train += " --save_epoch_freq 1 --display_id 0 --eval_freq 0"
 run("train", *train.split(), "--n_epochs", "1")
 run("train", "--continue_train", "--n_epochs", "2")
 run("test", "--num_test", "3")
+
+from PIL import Image
+from util.translator import Translator
+Translator("checkpoints/old", device="cpu")(Image.open("data_here/testA/0.png")).save("one.png")
+
+tiny = "--netG resnet_4blocks --ngf 2 --ndf 2 --netF_nc 8 --num_patches 16 --load_size 36 --crop_size 32"
+tiny += " --num_threads 0 --n_epochs 1 --n_epochs_decay 0 --print_freq 1 --display_id 0 --eval_freq 0"
+arrays = " --name arrays --model tonecut --dataset_mode arrays --dataroot arrays_here --netG plain --nce_layers 0,2,4"
+run("train", *(tiny + arrays + " --input_nc 4 --output_nc 4").split())
+run("train", *(tiny + " --name noise --model negcut --netN neg_noise --dataroot data_here").split())
 """
+
+
+def add_examples(folder):
+    """What docs/extending.md says to add: blocks that name their file, a branch, a line."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL)
+    for block in blocks:
+        if block.startswith("# "):
+            path = folder / block.splitlines()[0].removeprefix("# ")
+            path.write_text((path.read_text() if path.exists() else "") + "\n\n" + block)
+    (branch,) = [block for block in blocks if block.startswith("    elif netG")]
+    edits = {
+        "models/networks/__init__.py": [('    elif netG == "resnet_cat"', f'{branch}    elif netG == "resnet_cat"')],
+        "options/base_options.py": [("NETWORKS_G = [", 'NETWORKS_G = ["plain", ')],
+    }
+    edits["models/networks/__init__.py"].append(
+        ("from argparse import", "from models.networks.plain import PlainGenerator\nfrom argparse import")
+    )
+    for name, pairs in edits.items():
+        text = (folder / name).read_text()
+        for old, new in pairs:
+            assert old in text
+            text = text.replace(old, new, 1)
+        (folder / name).write_text(text)
+    with open(folder / "models/networks/negative_generator.py", "a") as file:
+        file.write('\nSOURCES["neg_noise"] = NoiseNegatives\n')
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """The folder of a copy of the program, in which the two files were added and have run."""
+    """The folder of a copy of the program, in which the files were added and have run."""
     folder = tmp_path_factory.mktemp("dropin")
     for name in ("train.py", "test.py"):
         shutil.copy(ROOT / name, folder)
@@ -222,6 +260,12 @@ def ran(tmp_path_factory):
             for side, image in zip("AB", draw_pair(i, 40), strict=True):
                 (folder / "data_here" / f"{phase}{side}").mkdir(parents=True, exist_ok=True)
                 Image.fromarray(image).save(folder / "data_here" / f"{phase}{side}" / f"{i}.png")
+    for i in range(3):
+        for side in "AB":
+            (folder / "arrays_here" / f"train{side}").mkdir(parents=True, exist_ok=True)
+            array = np.random.default_rng(i).random((40, 36, 4))
+            np.save(folder / "arrays_here" / f"train{side}" / f"{i}.npy", array)
+    add_examples(folder)
     done = subprocess.run([sys.executable, "-c", RUN], cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder
@@ -253,3 +297,18 @@ def test_it_translates_with_the_network_that_is_born_in_its_first_forward_pass(r
     assert (folder / "index.html").exists()
     assert {p.name for p in (folder / "images/fake_B").iterdir()} == {"0.png", "1.png", "2.png"}
     assert {p.name for p in (folder / "images").iterdir()} == {"real_A", "fake_B", "real_B"}
+
+
+@pytest.mark.slow
+def test_its_generator_can_be_used_alone(ran):
+    assert Image.open(ran / "one.png").size == (40, 40)
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_documentation(ran):
+    rows = [json.loads(line) for line in (ran / "checkpoints/arrays/losses.jsonl").read_text().splitlines()]
+    assert rows[-1]["losses"]["tone"] > 0 and "NCE" in rows[-1]["losses"]
+    G = torch.load(ran / "checkpoints/arrays/latest_net_G.pth", weights_only=True)
+    assert G["model.1.weight"].shape == (2, 4, 3, 3)
+    N = torch.load(ran / "checkpoints/noise/latest_net_N.pth", weights_only=True)
+    assert N["mlp_0.0.weight"].shape == (8, 64)
