@@ -58,16 +58,18 @@ class CycleGANModel(BaseModel):
         return self.netG_A
 
     def set_input(self, input: dict) -> None:
-        """``direction`` decides which side is called A. At test one side may be missing."""
-        for side, name in zip(("A", "B"), ("A", "B") if self.opt.direction == "AtoB" else ("B", "A"), strict=True):
-            setattr(self, "real_" + side, input[name].to(self.device, non_blocking=True) if name in input else None)
-        self.image_paths = input["A_paths" if self.opt.direction == "AtoB" else "B_paths"]
+        """``direction`` decides which side is called A. At test the other may be missing."""
+        A, B = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
+        self.real_A = input[A].to(self.device, non_blocking=True)
+        self.image_paths = input[A + "_paths"]
+        if B in input:
+            self.real_B = input[B].to(self.device, non_blocking=True)
 
     def forward(self) -> None:
         """x_A -> G_A(x_A) -> G_B(G_A(x_A)), and the same from B."""
         self.fake_B = self.netG_A(self.real_A)
         self.rec_A = self.netG_B(self.fake_B)
-        if self.real_B is not None:
+        if hasattr(self, "real_B"):
             self.fake_A = self.netG_B(self.real_B)
             self.rec_B = self.netG_A(self.fake_A)
 

@@ -86,6 +86,7 @@ def test_saved_weights_translate_a_source_without_target(name, tmp_path):
     output = tester.output if name == "template" else tester.fake_B
     assert output.shape == (2, 3, size, size)
     assert tester.get_image_paths() == ["7.png", "8.png"]
+    assert all(torch.is_tensor(pictures) for pictures in tester.get_current_visuals().values())
     assert torch.isfinite(output).all()
 
 
