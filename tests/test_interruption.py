@@ -1,5 +1,6 @@
 """What ends or disturbs a training from outside: signals, the time budget, a full disk, kill -9."""
 
+import errno
 import os
 import resource
 import signal
@@ -9,9 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_run import CONTRASTIVE, Run, draw_images, first_difference, weights
 
 from util import checkpoints, interruption
+from util.errors import run
 from util.interruption import Interruption
 
 ROOT = Path(__file__).parents[1]
@@ -193,3 +196,31 @@ def test_kills_at_random_moments(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 kills" in done.stdout and "none lost" in done.stdout
+
+
+def fail(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore."), "CUDA out of memory; use a "),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "DataLoader worker (pid 7)"),
+        (OSError(errno.ENOSPC, "No space left on device", "a/b.json"), "a/b.json: No space left on device"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_sentence(error, says, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(fail, error)
+    message = capsys.readouterr().err
+    assert end.value.code == 2 and message.startswith(f"error: {says}") and message.count("\n") == 1
+
+
+def test_a_bug_is_a_traceback_and_ctrl_c_says_nothing(capsys):
+    for error in (RuntimeError("shapes differ"), OSError(errno.ENOENT, "No such file"), KeyError("x")):
+        with pytest.raises(type(error)):
+            run(fail, error)
+    with pytest.raises(SystemExit) as end:
+        run(fail, KeyboardInterrupt())
+    assert end.value.code == 130 and capsys.readouterr().err == ""

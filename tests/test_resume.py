@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from tiny_run import CONTRASTIVE, Killed, Run, draw_images, first_difference, kill, weights
@@ -54,6 +56,23 @@ def test_interrupted_and_resumed_equals_uninterrupted(new_run, monkeypatch, flag
     assert parts.resume() == 0
     assert len(whole.record) == steps
     assert_equal(whole, parts)
+
+
+def test_scores_and_averages_resume_too(new_run, tmp_path):
+    """The best epoch, the samples and the plateau schedule follow from them."""
+    images = draw_images(draw_images(tmp_path / "images"), 3, 3, phase="test")
+    flags = f"--dataroot={images}", "--eval_freq=1", "--ema_decay=0.9", "--lr_policy=plateau", "--eval_num=2"
+    whole, parts = (new_run(name, *flags, model="cut") for name in ("whole", "parts"))
+    assert whole() == 0
+    assert parts(after={4: "SIGTERM"}) == INTERRUPTED  # before the evaluation of epoch 1
+    assert parts.resume(after={5: "SIGTERM"}) == INTERRUPTED
+    assert parts.resume() == 0
+    assert_equal(whole, parts)
+    scores = [[json.loads(line) for line in (run.folder / "metrics.jsonl").open()] for run in (whole, parts)]
+    scores = [[{k: v for k, v in row.items() if k != "time"} for row in rows] for rows in scores]
+    assert scores[0] == scores[1] and [row["epoch"] for row in scores[0]] == [1, 2, 3]
+    assert first_difference(weights(whole.folder, "best"), weights(parts.folder, "best")) is None
+    assert weights(whole.folder, "best").keys() >= {"best_net_G.pth", "best_net_G_ema.pth"}
 
 
 def test_killed_and_resumed_from_the_last_save_equals_uninterrupted(new_run):

@@ -20,11 +20,11 @@ FLAGS = (
 CONTRASTIVE = "--netF_nc 4 --num_patches 4 --nce_layers 0,4,8".split()
 
 
-def draw_images(root: Path, a: int = 3, b: int = 4) -> Path:
-    """``root`` with noise in trainA and trainB."""
+def draw_images(root: Path, a: int = 3, b: int = 4, phase: str = "train") -> Path:
+    """``root`` with noise in trainA and trainB, or those of another phase."""
     rng = np.random.default_rng(0)
     for side, count in (("A", a), ("B", b)):
-        folder = root / f"train{side}"
+        folder = root / f"{phase}{side}"
         folder.mkdir(parents=True, exist_ok=True)
         for i in range(count):
             Image.fromarray(rng.integers(0, 256, (24, 22, 3), dtype=np.uint8)).save(folder / f"{i}.png")

@@ -8,18 +8,34 @@ class UserError(Exception):
     """A mistake that the user can mend: one sentence that names the flag or file and what would be right."""
 
 
+# What the machine lacks is no bug either: (part of torch's message, what would help).
+HINTS = {
+    "out of memory": "use a smaller --crop_size or --batch_size, or --precision bf16",
+    "DataLoader worker": "if memory ran out, fewer --num_threads or --cache none help; --continue_train goes on",
+}
+NO_SPACE_OR_RIGHT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENAMETOOLONG)
+
+
 def run(main, *args) -> None:
-    """Call ``main(*args)``; a ``UserError``, or a disk that cannot be written to, becomes one line on stderr and exit
-    status 2, Ctrl-C exit status 130."""
+    """Call ``main(*args)``. What the user can mend becomes one line on stderr and exit status 2, Ctrl-C status 130."""
     try:
         main(*args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENAMETOOLONG):
-            raise
-        print(f"error: {error.filename or 'writing failed'}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except (UserError, OSError, RuntimeError) as error:
+        message = _sentence(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _sentence(error: Exception) -> str | None:
+    """None for a bug."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        at_fault = error.filename or "writing failed"
+        return f"{at_fault}: {error.strerror}" if error.errno in NO_SPACE_OR_RIGHT else None
+    hint = next((hint for part, hint in HINTS.items() if part in str(error)), None)
+    return f"{str(error).splitlines()[0].split('. ')[0].strip('. ')}; {hint}" if hint else None
