@@ -57,9 +57,14 @@ class BaseModel(ABC):
         self.rng = np.random.default_rng(seed)
         self.noise_rng = torch.Generator(self.device).manual_seed(seed)
 
-    @abstractmethod
     def set_input(self, input: dict) -> None:
-        """Take a batch of the data loader."""
+        """Take a batch of the data loader: ``direction`` decides which side is the source, ``real_A``; the target,
+        ``real_B``, may be missing at test."""
+        A, B = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
+        self.real_A = self.on_device(input[A])
+        self.image_paths = input[A + "_paths"]
+        if B in input:
+            self.real_B = self.on_device(input[B])
 
     @abstractmethod
     def forward(self) -> None:

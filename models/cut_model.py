@@ -105,14 +105,6 @@ class CUTModel(BaseModel):
             self.optimizer_F = self.adam(self.netF)
             self.optimizers.append(self.optimizer_F)
 
-    def set_input(self, input: dict) -> None:
-        """``direction`` decides which side is the source, ``real_A``. At test the target may be missing."""
-        A, B = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
-        self.real_A = self.on_device(input[A])
-        self.image_paths = input[A + "_paths"]
-        if B in input:
-            self.real_B = self.on_device(input[B])
-
     def optimize_parameters(self) -> None:
         self.forward()
         self.update_D()

@@ -57,14 +57,6 @@ class CycleGANModel(BaseModel):
     def generator(self) -> nn.Module:
         return self.netG_A
 
-    def set_input(self, input: dict) -> None:
-        """``direction`` decides which side is called A. At test the other may be missing."""
-        A, B = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
-        self.real_A = input[A].to(self.device, non_blocking=True)
-        self.image_paths = input[A + "_paths"]
-        if B in input:
-            self.real_B = input[B].to(self.device, non_blocking=True)
-
     def forward(self) -> None:
         """x_A -> G_A(x_A) -> G_B(G_A(x_A)), and the same from B."""
         self.fake_B = self.netG_A(self.real_A)

@@ -46,14 +46,6 @@ class Pix2PixModel(BaseModel):
         self.optimizer_D = self.adam(self.netD)
         self.optimizers = [self.optimizer_G, self.optimizer_D]
 
-    def set_input(self, input: dict) -> None:
-        """``direction`` decides which side is the source, ``real_A``. At test the target may be missing."""
-        A, B = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
-        self.real_A = input[A].to(self.device, non_blocking=True)
-        self.image_paths = input[A + "_paths"]
-        if B in input:
-            self.real_B = input[B].to(self.device, non_blocking=True)
-
     def forward(self) -> None:
         self.fake_B = self.netG(self.real_A)
 

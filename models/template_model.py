@@ -36,10 +36,10 @@ class TemplateModel(BaseModel):
     def set_input(self, input: dict) -> None:
         """Take what the dataset's ``__getitem__`` made, as a batch."""
         A, B = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
-        self.data_A = input[A].to(self.device, non_blocking=True)
+        self.data_A = self.on_device(input[A])
         self.image_paths = input[A + "_paths"]
         if B in input:  # in testing it may be missing
-            self.data_B = input[B].to(self.device, non_blocking=True)
+            self.data_B = self.on_device(input[B])
 
     def forward(self) -> None:
         """Both training and testing come through here."""

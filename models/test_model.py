@@ -30,7 +30,7 @@ class TestModel(BaseModel):
         setattr(self, "netG" + opt.model_suffix, self.netG)
 
     def set_input(self, input: dict) -> None:
-        self.real = input["A"].to(self.device, non_blocking=True)
+        self.real = self.on_device(input["A"])
         self.image_paths = input["A_paths"]
 
     def forward(self) -> None:
