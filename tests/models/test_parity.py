@@ -12,18 +12,9 @@ from recordings import Recording, difference, watch_gradients
 
 from scripts.plain_step import PlainStep
 
-SCENARIOS = [
-    "negcut",
-    "fastnegcut",
-    "negcut_batch2",
-    "negcut_neg_gen",
-    "negcut_neg_gen_al",
-    "negcut_neg_param",
-]
+SCENARIOS = ["negcut", "fastnegcut", "negcut_batch2", "negcut_neg_gen", "negcut_neg_gen_al", "negcut_neg_param"]
 SCENARIOS += ["cut", "fastcut"]
-ROUNDING = (
-    3e-8  # of weights: Adam divides the rounding of a gradient that is zero by little more than its eps
-)
+ROUNDING = 3e-8  # of weights: Adam divides the rounding of a gradient that is zero by little more than its eps
 
 
 def worst(ours: dict, wanted: dict) -> tuple[float, str]:
@@ -63,9 +54,7 @@ def test_our_step_equals_the_plain_step(scenario, reference_dir, tmp_path):
         losses = {name: loss.item() for name, loss in plain.optimize_parameters(batch).items()}
         assert model.get_current_losses() == pytest.approx(losses, rel=1e-8, abs=1e-10)
         if step == 0:
-            assert model.get_current_losses() == pytest.approx(
-                recording.about["losses"][0], rel=1e-8, abs=1e-10
-            )
+            assert model.get_current_losses() == pytest.approx(recording.about["losses"][0], rel=1e-8, abs=1e-10)
             assert difference(model.fake_B, recording.arrays["visual/fake_B"]) < 1e-8
             recorded = recording.tensors("grad")
             assert gradients.keys() == recorded.keys()
