@@ -117,6 +117,8 @@ class SharedStatistics:
         run()
         self.measuring = False
         for norm, rounds in self.measured.items():
+            if not rounds:  # a layer that the forward pass leaves out
+                continue
             means, variances = (torch.stack(values) for values in zip(*rounds, strict=True))
             self.fixed[norm] = means.mean(dim=0), variances.mean(dim=0) + means.var(dim=0, correction=0)
 

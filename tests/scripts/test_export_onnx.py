@@ -14,6 +14,7 @@ from models.translator import Translator
 from scripts import export_onnx
 from util.errors import UserError
 
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit")
 ROOT = Path(__file__).parents[2]
 OPT = Namespace(load_size=64, crop_size=64, stylegan2_G_num_downsampling=1)
 GENERATORS = [

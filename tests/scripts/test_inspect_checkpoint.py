@@ -73,10 +73,11 @@ def test_unknown_and_bad_weights(tmp_path):
     assert "unknown" in text and "NaN" in text and "a  (1,)" in text
 
 
-@pytest.mark.parametrize("content", [b"", b"no checkpoint"])
+@pytest.mark.parametrize("content", [None, b"", b"no checkpoint"])
 def test_what_is_no_checkpoint(content, tmp_path):
     file = tmp_path / "x.pth"
-    file.write_bytes(content)
+    if content is not None:
+        file.write_bytes(content)
     with pytest.raises(UserError, match="x.pth"):
         describe(file)
 
@@ -92,5 +93,3 @@ def test_the_command(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "--netG resnet_4blocks" in done.stdout and "epoch 3, 20 images" in done.stdout
-    done = subprocess.run([*command[:2], str(tmp_path / "missing.pth")], capture_output=True, text=True)
-    assert done.returncode == 2 and "missing.pth" in done.stderr and "Traceback" not in done.stderr
