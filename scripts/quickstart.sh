@@ -22,7 +22,7 @@ done
 python train.py --dataroot "$DATAROOT" --name "$name" --model negcut "${small[@]}" "$@"
 python test.py --name "$name"
 if [ -d "$DATAROOT/testA_truth" ]; then
-    python scripts/score_toy.py "$DATAROOT" --name "$name"
+    python scripts/score_toy.py "$DATAROOT" --name "$name" --summary
 fi
 echo
 echo "done in $((SECONDS - started)) seconds after the installation"
