@@ -156,7 +156,7 @@ class BaseModel(ABC):
             return
         decay = self.opt.ema_decay
         if decay >= 1:  # a half-life in images
-            decay = 0.5 ** (len(self.image_paths) / decay)
+            decay = 0.5 ** (len(self.image_paths) * getattr(self.opt, "world_size", 1) / decay)
         with torch.no_grad():
             ours, theirs = list(self.netG_ema.parameters()), list(self.generator().parameters())
             torch._foreach_lerp_(ours, theirs, 1 - decay)
@@ -269,8 +269,8 @@ class BaseModel(ABC):
 
     def rank_state(self) -> dict:
         """What the next step depends on and each rank has its own: generators, and memories of images."""
-        pools = {name: value.images for name, value in vars(self).items() if isinstance(value, ImagePool)}
-        return {"rng": rng_state(self), "pools": pools}
+        pools = {name: value for name, value in vars(self).items() if isinstance(value, ImagePool)}
+        return {"rng": rng_state(self), "pools": {k: [image.cpu() for image in v.images] for k, v in pools.items()}}
 
     def load_rank_state(self, state: dict) -> None:
         """Continue from ``rank_state()``."""

@@ -104,17 +104,18 @@ def main() -> None:
         server, port = start_visdom(Path(folder) / "visdom") if args.visdom else (None, 0)
         shown = [f"--display_port={port}"] if args.visdom else ["--display_id=0"]
         sys.argv = ["train.py", *where, *FLAGS, *shown, f"--n_epochs={-(-args.steps // IMAGES)}"]
+        status = 1
         try:
             train.main()
         except SystemExit as end:
-            print(f"trained; exit status {end.code}")
+            status = end.code
         finally:
             if server:
                 server.kill()
                 server.wait()
     grown = watch.growth()
-    print("; ".join(grown) or "flat")
-    sys.exit(bool(grown))
+    print("; ".join(grown) or "flat", f"(training ended with status {status})" if status else "")
+    sys.exit(bool(grown or status))
 
 
 if __name__ == "__main__":

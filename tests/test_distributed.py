@@ -20,6 +20,7 @@ import train
 from data import create_dataset
 from models import create_model
 from util import checkpoints, distributed
+from util.devices import parse_gpu_ids
 from util.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -229,9 +230,8 @@ def torchrun(*flags, **popen):
     return subprocess.Popen(command, cwd=ROOT, **pipes, **popen)
 
 
-def wait_for_steps(folder, process):
-    record = folder / "losses.jsonl"
-    while process.poll() is None and not (record.exists() and record.stat().st_size):
+def wait_for(file, process):
+    while process.poll() is None and not (file.exists() and file.stat().st_size):
         time.sleep(0.05)
 
 
@@ -242,7 +242,7 @@ def test_torchrun_with_a_rank_that_dies_and_then_with_a_signal(images, tmp_path)
         folder, images, "--model=cut", "--save_latest_freq=2", "--n_epochs=100000", "--save_epoch_freq=100000"
     )
     process = torchrun(*flags)
-    wait_for_steps(folder, process)
+    wait_for(folder / "latest_state.pt", process)
     ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(ranks[-1]), signal.SIGKILL)
     output, _ = process.communicate()
@@ -252,9 +252,47 @@ def test_torchrun_with_a_rank_that_dies_and_then_with_a_signal(images, tmp_path)
 
     (folder / "losses.jsonl").unlink()
     process = torchrun(*resume_flags(folder))
-    wait_for_steps(folder, process)
+    wait_for(folder / "losses.jsonl", process)
     os.kill(process.pid, signal.SIGTERM)
     output, _ = process.communicate()
     assert "interrupted (SIGTERM); go on with" in output, output
     state = checkpoints.load(folder / "latest_state.pt")
     assert state["position"]["total_images"] > before and len(state["ranks"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "local_rank", "there", "ids"),
+    [
+        ("0", 0, 4, [0]),
+        ("0", 1, 4, [1]),
+        ("2", 1, 4, [3]),
+        ("2,3", 1, 4, [3]),
+        ("3,1", 0, 4, [3]),
+        ("-1", 1, 4, []),
+        ("0", 1, 0, []),
+        ("0", 1, 1, "GPU 1 is not there"),
+        ("0,1", 2, 4, "--gpu_ids 0,1 names fewer GPUs than torchrun --nproc_per_node starts processes"),
+    ],
+)
+def test_each_process_takes_a_gpu_of_its_own(monkeypatch, text, local_rank, there, ids):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", str(local_rank))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    if isinstance(ids, list):
+        assert parse_gpu_ids(text, asked_for=False) == ids
+    else:
+        with pytest.raises(UserError, match=ids):
+            parse_gpu_ids(text, asked_for=False)
+
+
+def test_several_gpus_without_torchrun_name_its_command(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    with pytest.raises(UserError, match="torchrun --nproc_per_node=2 train.py"):
+        parse_gpu_ids("0,1", asked_for=True)
+
+
+def test_the_test_runs_in_one_process(monkeypatch, tmp_path):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(UserError, match="start test.py with python"):
+        options.parse(["--dataroot=x", "--gpu_ids=-1", f"--checkpoints_dir={tmp_path}", "--name=run"], is_train=False)

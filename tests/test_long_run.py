@@ -15,4 +15,4 @@ def test_nothing_grows():
     command = [sys.executable, str(ROOT / "scripts/long_run.py"), "--steps=800", "--visdom"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith("trained; exit status 0\nflat\n")
+    assert done.stdout.splitlines()[-1].strip() == "flat"
