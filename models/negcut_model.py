@@ -102,9 +102,9 @@ class NEGCUTModel(CUTModel):
 
     def negatives(self, phase: str, branch: int) -> list[Tensor]:
         """n_j = normalize(MLP([m, z_j])), z_j ~ N(0, I). In the N phase nothing but N learns; in the G phase, as in
-        the published code, gradient reaches G through m, unless ``--detach_negatives``."""
+        the published code, gradient reaches G through m, unless ``summarize`` has cut it."""
         context = self.context[branch]
-        if phase == "N" or self.opt.detach_negatives:
+        if phase == "N":
             context = [m.detach() for m in context]
         images = self.branches[branch].source[0].shape[0]
         noise = [self.draw_noise(phase, branch, layer, images) for layer in range(len(context))]

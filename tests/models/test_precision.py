@@ -78,6 +78,15 @@ def test_in_bf16_weights_optimizers_and_losses_stay_fp32(tmp_path):
     assert all(t.dtype == torch.float32 for t in model.statistics.values())
 
 
+def test_in_bf16_the_updated_discriminator_judges(tmp_path):
+    """Not a bf16 copy of the weights from before D's update."""
+    model = make(tmp_path, "--model", "cut", "--precision", "bf16", "--lr", "0.02")
+    step(model, 0)
+    with torch.no_grad(), model.autocast():
+        judged = model.criterionGAN(model.netD(model.fake_B), True)
+    assert model.loss_G_GAN.item() == pytest.approx(judged.item(), rel=1e-3)
+
+
 def test_translating_in_bf16(tmp_path):
     opt = options_of(tmp_path, *TINY.split()[:4], "--model", "cut", is_train=False)
     full = create_model(opt)
