@@ -232,7 +232,10 @@ class BaseModel(ABC):
         """Read ``EPOCH_net_NAME.pth`` for every network."""
         for name, net in self.networks().items():
             path = (folder or self.save_dir) / f"{epoch}_net_{name}.pth"
-            checkpoints.load_weights(net, path, self.architecture_flags)
+            if net is self.netG_ema and not path.exists():
+                net.load_state_dict(self.generator().state_dict())  # the average starts here
+            else:
+                checkpoints.load_weights(net, path, self.architecture_flags)
 
     def training_state(self) -> dict:
         """What the next step depends on and all ranks share."""
@@ -246,8 +249,11 @@ class BaseModel(ABC):
     def load_training_state(self, state: dict, epoch: int, new_rates: bool = False) -> None:
         """Continue from ``training_state()`` in ``epoch``. ``new_rates``: learning rates, betas and schedules are those
         of the flags, as if they had held from the start, not those of the state."""
+        nets = state["networks"]
+        if self.netG_ema and "G_ema" not in nets:
+            nets = nets | {"G_ema": self.generator().state_dict()}  # loaded before it: the average starts here
         for name, net in self.networks().items():
-            net.load_state_dict(state["networks"][name])
+            net.load_state_dict(nets[name])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             rates = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
             optimizer.load_state_dict(saved)

@@ -111,6 +111,20 @@ def test_changed_flags_are_named_and_hold(new_run, capsys):
     assert run.state["model"]["optimizers"][0]["param_groups"][0]["lr"] == 0.001
 
 
+def test_an_average_may_begin_and_end_on_the_way(new_run):
+    run = new_run("run")
+    assert run(after={1: "SIGINT"}) == INTERRUPTED
+    assert run.resume("--ema_decay=1e-9", after={2: "SIGINT"}) == INTERRUPTED  # the average is nearly the last G
+    nets = run.state["model"]["networks"]
+    assert all(torch.allclose(nets["G_ema"][key], nets["G"][key], atol=1e-6) for key in nets["G"])
+    assert run.resume("--ema_decay=0", after={1: "SIGINT"}) == INTERRUPTED
+    assert "G_ema" not in run.state["model"]["networks"]
+    plain, other = new_run("plain"), new_run("other", "--pretrained_name=plain", "--ema_decay=1", "--lr=1e-12")
+    assert plain(after={1: "SIGINT"}) == other(after={1: "SIGINT"}) == INTERRUPTED
+    nets, old = other.state["model"]["networks"], plain.state["model"]["networks"]
+    assert all(torch.allclose(nets["G_ema"][key], old["G"][key], atol=1e-6) for key in old["G"])
+
+
 @pytest.mark.parametrize(
     "flag", ["--ngf=3", "--netF_nc=5", "--nce_layers=0,4", "--normG=none", "--direction=BtoA", "--model=cut"]
 )
