@@ -125,6 +125,15 @@ def test_one_generator_of_a_file_alone(suffix, tmp_path):
     assert model.get_current_visuals().keys() == {"real", "fake"}
 
 
+def test_pix2pix_judges_the_output_beside_the_input(tmp_path):
+    model = make("pix2pix", tmp_path)
+    batch = pair_batch([1, 2], 128)
+    model.set_input(batch)
+    scores = model.judge(model.real_B)
+    model.set_input(batch | {"A": -batch["A"]})
+    assert not torch.allclose(scores, model.judge(model.real_B))
+
+
 @pytest.mark.parametrize("flags", [["--lambda_R1", "0"], ["--lambda_identity", "0"], ["--netD", "basic", "--ndf", "2"]])
 def test_parts_of_the_single_image_loss_can_be_left_out(flags, tmp_path):
     model = make("sincut", tmp_path, *flags)

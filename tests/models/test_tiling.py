@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import networks, tiling
+from models.networks.blocks import InstanceNorm
 from models.tiling import FixedNoise, SharedStatistics, pieces, reach, to_batch, translate_tiles
 
 OPT = Namespace(load_size=64, crop_size=64, stylegan2_G_num_downsampling=1)
@@ -84,6 +85,20 @@ def test_tiles_equal_one_pass_with_the_same_statistics(netG, arguments, monkeypa
         statistics.fixed = dict(fixed)
         whole = run(to_batch(pixels))[0]
     assert difference(tiled, whole).max() <= 1
+
+
+def test_statistics_of_several_batches_are_those_of_all_together():
+    norm = torch.nn.Sequential(InstanceNorm(3))
+    batches = [torch.randn(2, 3, 8, 8) * scale + mean for scale, mean in ((1.0, 0.0), (3.0, 5.0))]
+    with SharedStatistics(norm) as statistics:
+        for batch in batches:
+            statistics.measure(lambda batch=batch: norm(batch))
+        ((mean, variance),) = statistics.fixed.values()
+        normalized = torch.cat([norm(batch) for batch in batches])
+    together = torch.cat(batches)
+    assert torch.allclose(mean, together.mean(dim=(0, 2, 3)), atol=1e-5)
+    assert torch.allclose(variance, together.var(dim=(0, 2, 3), correction=0), rtol=1e-5)
+    assert torch.allclose(normalized.std(dim=(0, 2, 3)), torch.ones(3), atol=1e-2)
 
 
 def test_tiles_are_close_to_one_pass_with_its_own_statistics():
