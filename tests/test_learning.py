@@ -1,0 +1,33 @@
+"""A short training run on the drawn dataset beats both baselines of scripts/score_toy.py.
+
+Measured: the flags below, 1,200 steps, seed 0: stripes 0.782, error 21.5. Other runs of 800 to 1,600 steps with other
+flags (two seeds): stripes 0.70 to 0.87, error 18.4 to 24.4. Input copied: 0.031, 26.1; untrained network: 0.000, 44.3.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLAGS = "--netG resnet_4blocks --ngf 16 --ndf 16 --netF_nc 64 --num_patches 64 --load_size 72 --crop_size 64"
+FLAGS += " --n_epochs 3 --n_epochs_decay 3 --lr 0.001"  # those of scripts/quickstart.sh
+FLAGS += " --gpu_ids -1 --display_id 0 --num_threads 0 --eval_freq 0 --no_html --quiet"
+
+
+def command(folder: Path, *argv: str) -> None:
+    subprocess.run([sys.executable, str(ROOT / argv[0]), *argv[1:]], cwd=folder, check=True)
+
+
+@pytest.mark.slow
+def test_short_training_beats_copying_and_an_untrained_network(tmp_path):
+    command(tmp_path, "scripts/make_toy_dataset.py", "toy")
+    command(tmp_path, "train.py", "--dataroot", "toy", "--name", "toy", "--model", "negcut", *FLAGS.split())
+    command(tmp_path, "test.py", "--name", "toy", "--quiet")
+    command(tmp_path, "scripts/score_toy.py", "toy", "--name", "toy", "--json", "scores.json")
+    found = json.loads((tmp_path / "scores.json").read_text())["mean"]
+    ours, copied, untrained = (found[name] for name in ("translated", "input copied", "untrained network"))
+    assert ours["stripes"] > max(copied["stripes"], untrained["stripes"]) + 0.4
+    assert ours["error"] < min(copied["error"], untrained["error"]) - 1.0
