@@ -42,7 +42,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--net", help="another network than the trained direction's: G_B of CycleGAN")
     add("--format", choices=["same", *ENDINGS], default="png", help="file format; same: the input's where it can be")
     add("--quality", type=positive_int, default=95, help="of JPEG and WebP, 1 to 100")
-    add("--batch_size", type=positive_int, default=1, help="pictures of one size that are translated together")
+    add("--batch_size", type=positive_int, default=1, help="pictures to read at a time; those of one size are one pass")
     add("--precision", choices=PRECISIONS, default="fp32", help="arithmetic")
     add("--tile", type=non_negative_int, help="pixels: larger pictures than this squared go in tiles; 0: never")
     add("--eval", action="store_true", help="batch norm and dropout in evaluation mode")
@@ -72,9 +72,6 @@ def main() -> None:
     with tqdm(total=len(jobs), unit=" images", disable=args.quiet) as bar:
         for source, target in jobs.items():
             image = open_picture(source, bad)
-            if image is not None and batch and image.size != batch[0][1].size:
-                translate_batch(translator, batch, args.quality)
-                batch = []
             batch += [(target, image)] if image is not None else []
             if len(batch) == args.batch_size:
                 translate_batch(translator, batch, args.quality)

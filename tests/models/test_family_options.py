@@ -18,7 +18,7 @@ CYCLE_GAN = dict(lambda_A=10, lambda_B=10, lambda_identity=0.5, pool_size=50, ga
 CYCLE_GAN |= dict(no_dropout=True, dataset_mode="unaligned")
 DEFAULTS = {
     "sincut": SIN,
-    "sinnegcut": SIN | dict(num_patches=2, lr_N=0.002, netN="neg_gen_momentum", lambda_MS_neg=1),
+    "sinnegcut": SIN | dict(num_patches=16, lr_N=0.002, netN="neg_gen_momentum", lambda_MS_neg=1),
     "pix2pix": PIX2PIX,
     "colorization": PIX2PIX | dict(dataset_mode="colorization", input_nc=1, output_nc=2),
     "cycle_gan": CYCLE_GAN,
