@@ -10,7 +10,7 @@ is exactly that of one pass over the whole image with these statistics. They dif
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -80,7 +80,7 @@ def pieces(length: int, tile: int, overlap: int, margin: int, stride: int) -> li
     return found
 
 
-def crops(pixels: np.ndarray, stride: int, most: int) -> list[Tensor]:
+def crops(pixels: np.ndarray, stride: int, most: int) -> Iterator[Tensor]:
     """The image cut into crops of about ``CROP`` pixels a side, as batches (B, C, h, w) of at most ``most`` pixels (but
     at least 4 crops), each of which is spread over the whole image."""
     height, width = pixels.shape[:2]
@@ -90,7 +90,8 @@ def crops(pixels: np.ndarray, stride: int, most: int) -> list[Tensor]:
               for side, size, n in zip((height, width), (h, w), counts, strict=True))  # fmt: skip
     places = [(y, x) for y in ys.astype(int) for x in xs.astype(int)]
     rounds = math.ceil(len(places) / max(4, most // (h * w)))
-    return [torch.cat([to_batch(pixels[y : y + h, x : x + w]) for y, x in places[i::rounds]]) for i in range(rounds)]
+    for i in range(rounds):
+        yield torch.cat([to_batch(pixels[y : y + h, x : x + w]) for y, x in places[i::rounds]])
 
 
 class SharedStatistics:
@@ -99,7 +100,10 @@ class SharedStatistics:
 
     def __init__(self, net: nn.Module):
         self.norms = [m for m in net.modules() if normalizes_by_input(m)]
-        self.measured: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {norm: [] for norm in self.norms}
+        # Sums over the calls of the mean and of the mean square, kept in place: small tensors that stay between large
+        # ones that go keep a CPU's heap from shrinking, which then grows with every call.
+        self.sums: dict[nn.Module, Tensor] = {}
+        self.calls = 0
         self.fixed: dict[nn.Module, tuple[Tensor, Tensor]] = {}
         self.measuring = False
 
@@ -116,17 +120,17 @@ class SharedStatistics:
         self.measuring = True
         run()
         self.measuring = False
-        for norm, rounds in self.measured.items():
-            if not rounds:  # a layer that the forward pass leaves out
-                continue
-            means, variances = (torch.stack(values) for values in zip(*rounds, strict=True))
-            self.fixed[norm] = means.mean(dim=0), variances.mean(dim=0) + means.var(dim=0, correction=0)
+        self.calls += 1
+        for norm, sums in self.sums.items():
+            mean, square = (sums / self.calls).unbind()
+            self.fixed[norm] = mean.float(), (square - mean.square()).float()
 
     def normalize(self, norm: nn.Module, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape and type."""
         if self.measuring:
             variance, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
-            self.measured[norm].append((mean, variance))
+            found = torch.stack((mean, variance + mean.square())).double()
+            self.sums[norm] = self.sums[norm].add_(found) if norm in self.sums else found
         else:
             mean, variance = self.fixed[norm]
         scale = (variance + norm.eps).rsqrt()

@@ -163,7 +163,7 @@ def test_pieces_cover_an_axis_and_only_use_pixels_with_surroundings(blocks, tile
 def test_crops_are_inside_and_cover_nearly_everything(height, width, stride):
     height, width = (max(1, side // 8 // stride) * stride for side in (height, width))
     pixels = np.zeros((height, width, 1), np.uint8)
-    batches = tiling.crops(pixels, stride, 512 * 512)
+    batches = list(tiling.crops(pixels, stride, 512 * 512))
     area = sum(b.shape[0] * b.shape[2] * b.shape[3] for b in batches)
     assert all(b.shape[2] % stride == 0 and b.shape[3] % stride == 0 for b in batches)
     counts = [max(1, round(side / tiling.CROP)) for side in (height, width)]
