@@ -62,8 +62,8 @@ class Compose:
 def get_params(opt, size: tuple[int, int]) -> dict:
     """A crop position and a flip for an image of ``size`` (width, height), to be shared by several images."""
     width, height = scaled_size(opt.preprocess, opt.load_size, opt.crop_size, size)
-    crop_pos = _random_corner(width - opt.crop_size, height - opt.crop_size)
-    return {"crop_pos": crop_pos, "flip": random.random() > 0.5}
+    crop_pos = draw_corner(width - opt.crop_size, height - opt.crop_size)
+    return {"crop_pos": crop_pos, "flip": draw_flip()}
 
 
 def get_transform(
@@ -158,8 +158,12 @@ def _zoom(image: Image.Image, size: int, method, factor=None) -> Image.Image:
     return _resize(image, (round(max(size, width * x)), round(max(size, height * y))), method)
 
 
-def _random_corner(room_x: int, room_y: int) -> tuple[int, int]:
+def draw_corner(room_x: int, room_y: int) -> tuple[int, int]:
     return random.randint(0, max(0, room_x)), random.randint(0, max(0, room_y))
+
+
+def draw_flip() -> bool:
+    return random.random() > 0.5
 
 
 def _crop(image: Image.Image, size: int, corner: tuple[int, int] | None) -> Image.Image:
@@ -169,7 +173,7 @@ def _crop(image: Image.Image, size: int, corner: tuple[int, int] | None) -> Imag
             f"an image of {width}x{height} pixels is smaller than --crop_size {size}; "
             "use a smaller one, or --preprocess resize_and_crop"
         )
-    x, y = corner if corner is not None else _random_corner(width - size, height - size)
+    x, y = corner if corner is not None else draw_corner(width - size, height - size)
     return image.crop((x, y, x + size, y + size))
 
 
@@ -179,7 +183,7 @@ def _patch(image: Image.Image, size: int, index: int | None) -> Image.Image:
     columns, rows = width // size, height // size
     if not (columns and rows):
         raise UserError(f"an image of {width}x{height} pixels has no patch of --crop_size {size}, use less")
-    x, y = _random_corner(width - columns * size, height - rows * size)
+    x, y = draw_corner(width - columns * size, height - rows * size)
     index = random.randrange(columns * rows) if index is None else index % (columns * rows)
     x, y = x + index // rows * size, y + index % rows * size
     return image.crop((x, y, x + size, y + size))
@@ -188,7 +192,7 @@ def _patch(image: Image.Image, size: int, index: int | None) -> Image.Image:
 def _trim(image: Image.Image, size: int) -> Image.Image:
     """Cut at random to at most ``size`` in each direction."""
     width, height = image.size
-    x, y = _random_corner(width - size, height - size)
+    x, y = draw_corner(width - size, height - size)
     return image.crop((x, y, x + min(width, size), y + min(height, size)))
 
 
@@ -202,5 +206,5 @@ def _to_multiple(image: Image.Image, base: int, method) -> Image.Image:
 
 
 def _flip(image: Image.Image, flip: bool | None) -> Image.Image:
-    flip = random.random() > 0.5 if flip is None else flip
+    flip = draw_flip() if flip is None else flip
     return image.transpose(Image.FLIP_LEFT_RIGHT) if flip else image

@@ -9,6 +9,7 @@ from PIL import Image
 from data.base_dataset import get_transform, has_scaling, scale, scaled_size, to_multiple, without_scaling
 from data.cache import create_cache
 from data.image_folder import check_images, make_dataset, open_image
+from data.uncut import Uncut, can_wait, draw_window
 from util.errors import UserError
 
 
@@ -34,8 +35,11 @@ class Domain:
         make = partial(self._read_and_scale, index, opt, read)
         return make() if self.cache is None else self.cache.get(index, opt.load_size, make)
 
-    def tensor(self, index: int, opt) -> torch.Tensor:
-        """Image ``index``, transformed with draws of its own: (channels, H, W) in [-1, 1]."""
+    def tensor(self, index: int, opt) -> torch.Tensor | Uncut:
+        """Image ``index``, transformed with draws of its own: (channels, H, W) in [-1, 1]. From the cache it comes with
+        its draws alone where the loader can do the rest on the device."""
+        if self.cache is not None and can_wait(opt):
+            return draw_window(self.scaled(index, opt), opt)
         return get_transform(without_scaling(opt))(self.scaled(index, opt))
 
     def _read_and_scale(self, index: int, opt, read) -> Image.Image:

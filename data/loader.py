@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from data.uncut import Uncut, cut
+from util.devices import get_device
 from util.errors import UserError
 
 
@@ -87,6 +89,7 @@ class Loader:
 
     def __init__(self, dataset: Dataset, opt):
         self.dataset = dataset
+        self.device = get_device(opt.gpu_ids)
         self.images = int(min(len(dataset), opt.max_dataset_size))
         if not self.images:
             raise UserError(f"--dataset_mode {opt.dataset_mode} finds no images in --dataroot {opt.dataroot!r}")
@@ -107,7 +110,7 @@ class Loader:
             sampler=self.sampler,
             num_workers=workers,
             collate_fn=collate,
-            pin_memory=bool(opt.gpu_ids) and torch.cuda.is_available(),
+            pin_memory=self.device.type == "cuda",
             worker_init_fn=_leave_signals_to_parent,
             persistent_workers=workers > 0,
             generator=torch.Generator(),  # the default one is the model's: an epoch must not draw from it
@@ -125,7 +128,7 @@ class Loader:
         for batch in self.batches:
             if isinstance(batch, UserError):
                 raise batch
-            yield batch
+            yield {key: cut(value, self.device) if isinstance(value, Uncut) else value for key, value in batch.items()}
 
 
 def collate(items: list[dict | UserError]) -> dict | UserError:

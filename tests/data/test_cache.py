@@ -12,6 +12,7 @@ from PIL import Image
 import data
 from data import cache as cache_file
 from data.cache import ImageCache, create_cache
+from data.uncut import Uncut
 from util.errors import UserError
 
 
@@ -132,3 +133,26 @@ def test_the_cache_draws_no_random_numbers(tmp_path):
 def test_free_memory_is_found():
     assert cache_file._free_bytes(shared=False) > 2**20
     assert cache_file._free_bytes(shared=True) > 0
+
+
+@pytest.mark.parametrize("num_threads", [0, 2])
+@pytest.mark.parametrize("words, load_size", [("resize_and_crop", 24), ("resize", 20)])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_what_the_loader_leaves_to_the_device_is_bit_equal(tmp_path, words, load_size, num_threads, batch):
+    root = draw_unpaired(tmp_path, b=5)
+    changes = dict(preprocess=words, load_size=load_size, crop_size=16, batch_size=batch, num_threads=num_threads)
+    cached = data.create_dataset(make_opt(root, cache="ram", **changes))
+    assert isinstance(cached.dataset[0]["A"], Uncut) and cached.dataset[0]["A"].pixels.dtype == torch.uint8
+    for batch, expected in zip(cached, data.create_dataset(make_opt(root, **changes)), strict=True):
+        assert torch.equal(batch["A"], expected["A"]) and torch.equal(batch["B"], expected["B"])
+        assert batch["A"].is_contiguous()  # as it comes from a file: convolutions choose their way by strides
+
+
+@pytest.mark.parametrize(
+    "words, crop_size", [("resize_and_crop", 18), ("resize_trim", 16), ("scale_width_and_crop", 16)]
+)
+def test_what_needs_pillow_does_not_wait(tmp_path, words, crop_size):
+    cached = data.create_dataset(
+        make_opt(draw_unpaired(tmp_path), cache="ram", preprocess=words, crop_size=crop_size, load_size=20)
+    )
+    assert isinstance(cached.dataset[0]["A"], torch.Tensor)
