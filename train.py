@@ -9,6 +9,7 @@ import sys
 import options
 from data import create_dataset
 from models import create_model
+from models.step_graph import StepGraph
 from util import distributed
 from util.checkpoints import Position
 from util.errors import run
@@ -29,6 +30,7 @@ def main() -> None:
     options.save_options(opt, training.folder)
     last_epoch = opt.n_epochs + opt.n_epochs_decay
     epoch, done, total = training.start.epoch, training.start.epoch_images, training.start.total_images
+    step = StepGraph(model) if opt.cuda_graph else model.step
     stopwatch = Stopwatch()
 
     with create_loggers(opt, training.resumed_at) as loggers, Interruption(opt.time_budget) as interruption:
@@ -37,9 +39,7 @@ def main() -> None:
             dataset.set_epoch(epoch, skip_images=done)
             progress = Progress(epoch, done, total, 0, len(dataset), last_epoch)
             for batch in stopwatch.watch(dataset, count=training.images_in):
-                model.set_input(batch)
-                with model.autocast():
-                    model.optimize_parameters()
+                step(batch)
                 model.update_ema()
 
                 images = training.images_in(batch)

@@ -30,6 +30,9 @@ class BaseModel(ABC):
         "--netG --ngf --normG --no_antialias --no_antialias_up --netD --ndf --n_layers_D --normD --netF"
     )
 
+    # Whether a step does the same on every batch, but for what draw_patch_ids and draw_noise give it (--cuda_graph).
+    repeatable = False
+
     @staticmethod
     def modify_commandline_options(parser, is_train: bool):
         """Add the model's own flags and change defaults."""
@@ -73,6 +76,15 @@ class BaseModel(ABC):
     @abstractmethod
     def optimize_parameters(self) -> None:
         """One training step."""
+
+    def step(self, batch: dict) -> None:
+        """One training step on a batch of the loader."""
+        self.set_input(batch)
+        self.run_step()
+
+    def run_step(self) -> None:
+        with self.autocast():
+            self.optimize_parameters()
 
     def data_dependent_initialize(self, data: dict) -> None:
         """For models written for the official code, which make networks in their first forward pass."""

@@ -75,6 +75,7 @@ class CUTModel(BaseModel):
         self.visual_names = ["real_A", "fake_B", "real_B"]
         self.statistics: dict[str, Tensor] = {}
         self.quiet_steps = torch.zeros((), device=self.device)  # steps in a row in which the contrastive loss was zero
+        self.repeatable = not opt.flip_equivariance
         self.nce_layers = [int(layer) for layer in opt.nce_layers.split(",")]
         if opt.nce_idt and self.isTrain:
             self.loss_names.append("NCE_Y")
@@ -177,7 +178,7 @@ class CUTModel(BaseModel):
         self.loss_G_GAN, self.loss_G = loss_GAN.detach(), loss_G.detach()
         if nce:
             quiet = nce[0].detach() < COLLAPSED * self.opt.lambda_NCE
-            self.quiet_steps = (self.quiet_steps + 1) * quiet
+            self.quiet_steps.add_(1).mul_(quiet)
             self.statistics["steps_without_contrast"] = self.quiet_steps
         for name, loss in zip(("NCE", "NCE_Y"), nce or [loss_GAN.new_zeros(())] * 2, strict=False):
             setattr(self, "loss_" + name, loss.detach())

@@ -22,9 +22,11 @@ def add_train_options(parser) -> None:
         add("--lr_decay_iters", type=positive_int, default=50, help="epochs between the drops of the step schedule")
         add("--gan_mode", default="lsgan", choices=GAN_MODES, help="the adversarial objective")
         add("--pool_size", type=non_negative_int, default=50, help="translated images that the pool for D remembers")
-
         add("--ema_decay", type=non_negative, default=0.0, help="averaged copy of G: factor a step, or from 1 up its "
             "half-life in images; 0: none")  # fmt: skip
+
+        add("--cuda_graph", action="store_true", help="record a training step once and repeat it on the GPU; "
+            "experimental, see docs/performance.md")  # fmt: skip
 
     with parser.group("checkpoints"):
         add("--continue_train", action="store_true", help="go on from the latest checkpoint; needs no other flag")

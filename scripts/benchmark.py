@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import options  # noqa: E402
 from data import create_dataset  # noqa: E402
 from models import create_model  # noqa: E402
+from models.step_graph import StepGraph  # noqa: E402
 from scripts.plain_step import PlainStep  # noqa: E402
 from util.errors import UserError, run  # noqa: E402
 from util.files import write_atomic  # noqa: E402
@@ -57,14 +58,13 @@ class Step:
             images = {side: image.to(memory_format=torch.channels_last) for side, image in images.items()}
         self.images = images | {side + "_paths": [""] * batch for side in "AB"}
         self.step = PlainStep(self.model, norm="torch") if self.plain else None
+        self.take_step = StepGraph(self.model) if self.opt.cuda_graph else self.model.step
 
     def __call__(self) -> None:
         if self.plain:
             self.step.optimize_parameters(self.images)
         else:
-            self.model.set_input(self.images)
-            with self.model.autocast():
-                self.model.optimize_parameters()
+            self.take_step(self.images)
 
     def synchronize(self) -> None:
         if self.model.device.type == "cuda":
