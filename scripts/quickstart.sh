@@ -12,8 +12,8 @@ else
     DATAROOT=datasets/toy name=quickstart
     [ -d "$DATAROOT" ] || python scripts/make_toy_dataset.py "$DATAROOT"
     # A small network and small images, so that two CPU cores are enough.
-    small=(--netG resnet_4blocks --ngf 16 --ndf 16 --netF_nc 64 --num_patches 64 --load_size 72 --crop_size 64)
-    small+=(--n_epochs 3 --n_epochs_decay 3 --lr 0.001 --eval_freq 3 --num_threads 0)
+    small=(--netG resnet_4blocks --ngf 16 --netD n_layers --n_layers_D 2 --ndf 16 --netF_nc 64 --num_patches 64)
+    small+=(--load_size 64 --crop_size 64 --n_epochs 3 --n_epochs_decay 3 --lr 0.0004 --eval_freq 3 --num_threads 0)
 fi
 for ((i = 1; i <= $#; i++)); do # --name among the arguments is the name that the steps after training use
     [ "${!i}" != --name ] || { j=$((i + 1)); name=${!j}; }
