@@ -5,7 +5,7 @@ Everything else is read from the options saved with the model; flags override. S
 
 from pathlib import Path
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 import options
 from data import create_dataset
@@ -14,6 +14,7 @@ from util.checkpoints import plain_options
 from util.errors import run
 from util.images import result_name, save_image, tensor2im
 from util.result_page import ResultPage
+from util.run_summary import print_options
 
 
 def main() -> None:
@@ -24,15 +25,15 @@ def main() -> None:
     model.setup(opt)
     if opt.eval:
         model.eval()
-    if not opt.quiet:
-        print(opt.message)
-
     folder = Path(opt.results_dir) / opt.name / f"{opt.phase}_{opt.epoch}"
+    if not opt.quiet:
+        print_options(opt, folder / "index.html")
+
     title = f"{opt.easy_label or opt.name}: {opt.phase}, epoch {opt.epoch}"
     page = ResultPage(folder, title, {"model": opt.model, "dataroot": opt.dataroot, "options": plain_options(opt)})
     count = int(min(opt.num_test, len(dataset)))
     names: set[str] = set()
-    with tqdm(total=count, unit=" images", disable=opt.quiet) as bar:
+    with tqdm(total=count, unit=" images", disable=opt.quiet or None) as bar:
         for batch in dataset:
             if len(names) == count:
                 break

@@ -61,7 +61,7 @@ def main() -> None:
                 epoch, done = epoch + 1, 0
         finished = epoch > last_epoch
         training.save_latest(Position(epoch, done, total))
-    training.summary(total, stopwatch, None if finished else interruption.reason)
+    training.summary(total, None if finished else interruption.reason)
     sys.exit(0 if finished else EXIT_CODE)
 
 

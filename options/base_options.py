@@ -30,7 +30,7 @@ def add_base_options(parser) -> None:
         )
         add("--channels_last", action="store_true", help="keep images with their channels innermost in memory")
         add("--compile", action="store_true", help="compile the networks; the first steps then take minutes")
-        add("--verbose", action="store_true", help="print the networks in full")
+        add("--verbose", action="store_true", help="print all options, and the networks in full")
 
     with parser.group("model"):
         add("--model", default="cut", help="which model: a file models/MODEL_model.py, such as negcut or cut")

@@ -93,4 +93,4 @@ def add_train_options(parser) -> None:
             action="store_true",
             help="also write TensorBoard files to checkpoints_dir/NAME/tensorboard",
         )
-        add("--quiet", action="store_true", help="no progress bar, no option table")
+        add("--quiet", action="store_true", help="print nothing but warnings")

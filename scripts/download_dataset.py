@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from util.errors import UserError, run
 
@@ -191,7 +191,7 @@ def download(url: str, path: Path) -> None:
             done = 0
         length = answer.headers.get("Content-Length")
         total = done + int(length) if length else None
-        bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc=path.name)
+        bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc=path.name, disable=None)
         with bar, open(part, "r+b" if done else "wb") as file:
             file.seek(done)
             while block := answer.read(1 << 20):

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np  # noqa: E402
-from tqdm import tqdm  # noqa: E402
+from tqdm.auto import tqdm  # noqa: E402
 
 from util.devices import get_device, parse_gpu_ids  # noqa: E402
 from util.errors import UserError, run  # noqa: E402
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     device = get_device(parse_gpu_ids(opt.gpu_ids or "0", asked_for=opt.gpu_ids is not None))
     segment = Segmenter(opt.segmentation_model, opt.weights, tuple(opt.size), opt.filter, device)
     confusion = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
-    for photo, label in tqdm(pairs, unit=" images"):
+    for photo, label in tqdm(pairs, unit=" images", disable=None):
         confusion += confusion_matrix(read_label(label, opt.label_kind, tuple(opt.size)), segment(read_image(photo)))
     scores = segmentation_scores(confusion)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from PIL import Image
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from data.image_folder import make_dataset, open_image
 from util.errors import UserError, run
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     if not args.size:
         check_sizes(pairs)
     try:
-        for name, (a, b) in tqdm(pairs.items(), unit=" pairs"):
+        for name, (a, b) in tqdm(pairs.items(), unit=" pairs", disable=None):
             path = (args.fold_AB / name).with_name(f"{name.name}.{args.format}")
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as beside:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from data.image_folder import make_dataset
 from util.errors import UserError, run
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
             for name, files in sources.items():
                 folder = Path(beside) / out.name / name
                 folder.mkdir(parents=True)
-                for file in tqdm(files, desc=name, unit=" images"):
+                for file in tqdm(files, desc=name, unit=" images", disable=None):
                     link_or_copy(Path(file), folder / Path(file).name, args.copy)
             (Path(beside) / out.name).rename(out)
     except OSError as error:

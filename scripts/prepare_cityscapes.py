@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from PIL import Image  # noqa: E402
-from tqdm import tqdm  # noqa: E402
+from tqdm.auto import tqdm  # noqa: E402
 
 from util.errors import UserError, run  # noqa: E402
 from util.files import replacing  # noqa: E402
@@ -51,7 +51,9 @@ def main(argv: list[str] | None = None) -> None:
         folders = [opt.output_dir / f"{phase}{side}" for side in ("A", "B")] + [opt.output_dir / phase] * opt.aligned
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
-        for name, photo_path, label_path in tqdm(pairs[split], desc=f"{split} -> {phase}", unit=" images"):
+        for name, photo_path, label_path in tqdm(
+            pairs[split], desc=f"{split} -> {phase}", unit=" images", disable=None
+        ):
             photo = resize_image(read_image(photo_path), (opt.size, opt.size), opt.photo_filter)
             label = resize_image(read_image(label_path), (opt.size, opt.size), opt.label_filter)
             images = [Image.fromarray(photo), Image.fromarray(label)]

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from data.image_folder import make_dataset, open_image
 from util.errors import UserError, run
@@ -77,7 +77,7 @@ def read_thumbnails(paths: list[Path]) -> np.ndarray:
         return np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.BOX), dtype=np.float32).ravel()
 
     with ThreadPoolExecutor(4) as pool:
-        read_ones = list(tqdm(pool.map(read, paths), total=len(paths), desc="reading", unit=" images"))
+        read_ones = list(tqdm(pool.map(read, paths), total=len(paths), desc="reading", unit=" images", disable=None))
     bad = [str(result) for result in read_ones if isinstance(result, UserError)]
     if bad:
         raise UserError(f"mend or remove {len(bad)} of {len(paths)} images: {'; '.join(bad[:3])}")
@@ -127,7 +127,7 @@ def split(pictures: dict[str, list[Path]], test_share: float, seed: int) -> dict
 def write_folder(paths: list[Path], folder: Path, args: argparse.Namespace) -> None:
     folder.mkdir(parents=True)
     used: set[str] = set()
-    for path in tqdm(paths, desc=folder.name, unit=" images"):
+    for path in tqdm(paths, desc=folder.name, unit=" images", disable=None):
         name, number = path.stem, 1
         while name in used:
             number += 1

@@ -56,8 +56,10 @@ def place(tmp_path_factory) -> Path:
         shutil.copy(folder / f"datasets/toy/train{side}/0001.png", folder / f"datasets/toy/test{side}/more/0000.png")
     flags = ["--dataroot", "datasets/toy", "--name", "toy", "--model", "negcut", *TINY]
     flags += ["--n_epochs", 1, "--n_epochs_decay", 1, "--eval_freq", 1, "--print_freq", 2, "--update_html_freq", 4]
-    (folder / "train.out").write_text(command(folder, "train.py", *flags).stdout)
-    (folder / "test.out").write_text(command(folder, "test.py", "--name", "toy").stdout)
+    for script, arguments in (("train", flags), ("test", ["--name", "toy"])):
+        done = command(folder, f"{script}.py", *arguments)
+        (folder / f"{script}.out").write_text(done.stdout)
+        (folder / f"{script}.err").write_text(done.stderr)
     return folder
 
 
@@ -77,10 +79,33 @@ def test_training_leaves_its_files(place):
 
 def test_training_says_what_it_does_and_what_comes_next(place):
     printed = (place / "train.out").read_text()
-    assert any(line.split() == ["netF_nc:", "8", "[default:", "256]"] for line in printed.splitlines())
-    for line in ("4 images an epoch from datasets/toy", "parameters", "cpu, fp32", "new, 2 epochs"):
-        assert line in printed
-    assert printed.rstrip().endswith("next: python test.py --name toy")
+    start = printed[: printed.index("(epoch: 1")].splitlines()
+    assert len(start) <= 24 and max(map(len, start)) <= 100
+    for words in (
+        "netF_nc 8 (256)", "checkpoints/toy/train_opt.txt", "4 trainA, 4 trainB; 4 testA, 4 testB, scored every epoch",
+        "scaled to 36, cropped to 32", "negcut: G 0.", "parameters", "cpu, fp32", "new, 2 epochs of 4 images",
+        "checkpoints/toy/web/index.html",
+    ):  # fmt: skip
+        assert any(words in line for line in start), words
+    end = printed[printed.index("\ndone  ") :]
+    for words in ("8 images in", "images/s", ": last ", ", best ", "checkpoints/toy/best_net_*.pth"):
+        assert words in end
+    assert end.splitlines()[-1].split(maxsplit=1) == ["next", "python test.py --name toy"]
+    assert "UserWarning" not in (place / "train.err").read_text()
+    assert "\033" not in printed and "\r" not in (place / "train.err").read_text() + (place / "test.err").read_text()
+
+
+def test_verbose_prints_the_whole_table_and_the_layers(place):
+    flags = ["--name", "toy", "--dataroot", "datasets/toy", "--results_dir", "verbose", "--verbose", "--num_test", 1]
+    printed = command(place, "test.py", *flags).stdout
+    assert ["netF_nc:", "8"] in [line.split() for line in printed.splitlines()]
+    assert "ReflectionPad2d" in printed
+
+
+def test_quiet_training_prints_nothing(place):
+    flags = ["--dataroot", "datasets/toy", "--name", "silent", "--model", "negcut", *TINY, "--quiet"]
+    done = command(place, "train.py", *flags, "--n_epochs", 1, "--n_epochs_decay", 0, "--max_dataset_size", 2)
+    assert done.stdout == "" and (place / "checkpoints/silent/loss_log.txt").stat().st_size
 
 
 def test_all_test_images_are_translated_and_equal_names_kept_apart(place):

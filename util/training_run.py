@@ -15,6 +15,7 @@ from util.loggers import Progress
 from util.loggers.base import warn
 from util.loggers.jsonl import read
 from util.metrics.records import summary, summary_line
+from util.run_summary import print_end, print_start
 
 COLLAPSE_STEPS = 200
 RETRY_SECONDS = 60  # after a save that failed
@@ -34,7 +35,6 @@ class TrainingRun:
         self.save_failed = False
         self.bad_in_a_row: dict[str, int] = {}  # by phase: the others may be fine
         self.collapse_told = False
-        self.score_line = ""
         dataset.set_epoch(opt.epoch_count)
         model.see_first_batch(dataset)
         model.setup(opt)
@@ -150,10 +150,17 @@ class TrainingRun:
         self.model.metric = scores[metric]  # for --lr_policy plateau
         found = summary(self.folder / "metrics.jsonl", metric)
         if found:
-            self.score_line = summary_line(found)
-            self._say(self.score_line)
+            if not self.opt.quiet:
+                print(summary_line(found))
             if found["best_epoch"] == epoch:
                 self._try_to_save("best")
+
+    def _scores(self) -> dict | None:
+        """The last and the best in the record, which may be those of an earlier process."""
+        rows = read(self.folder / "metrics.jsonl")
+        if not rows:
+            return None
+        return summary(self.folder / "metrics.jsonl", self.opt.eval_metric or next(iter(rows[-1]["scores"])))
 
     def _try_to_save(self, *names: str | int, at: Position | None = None) -> None:
         """The weights under each name, and the state ``at`` a position. A full disk or a folder that cannot be written
@@ -179,30 +186,15 @@ class TrainingRun:
 
     def announce(self, loggers) -> None:
         """What is about to happen, on one screen."""
-        opt, model = self.opt, self.model
-        if opt.quiet:
-            return
-        print(opt.message)
-        sizes = ", ".join(
-            f"{name} {sum(p.numel() for p in net.parameters()) / 1e6:.2f} M" for name, net in model.networks().items()
-        )
-        start = f"goes on at epoch {self.start.epoch}, image {self.start.epoch_images}" if opt.continue_train else "new"
-        print(f"data      {len(self.dataset)} images an epoch from {opt.dataroot}")
-        print(f"networks  {sizes} parameters")
-        chosen = [model.precision] + [flag for flag in ("channels_last", "compile") if getattr(opt, flag)]
-        print(f"device    {model.device}, {', '.join(chosen)}")
-        print(f"run       {start}, {opt.n_epochs + opt.n_epochs_decay} epochs")
-        print(f"files     {self.folder}")
+        if not self.opt.quiet:
+            start = f"goes on at epoch {self.start.epoch}, image {self.start.epoch_images}"
+            start = start if self.opt.continue_train else "new"
+            print_start(self.opt, self.model, start, len(self.dataset), loggers.places())
 
-    def summary(self, total: int, stopwatch, interrupted: str | None) -> None:
-        """How long it took, and the next command."""
+    def summary(self, total: int, interrupted: str | None) -> None:
+        """How long it took, the scores, and the next command."""
         if self.opt.quiet:
             return
-        if self.score_line:
-            print(self.score_line)
-        minutes = (time.monotonic() - self.begun) / 60
-        print(f"{total - self.first_total} images in {minutes:.1f} minutes")
-        if interrupted:
-            print(f"interrupted ({interrupted}); go on with: python train.py --name {self.opt.name} --continue_train")
-        else:
-            print(f"next: python test.py --name {self.opt.name}")
+        found = self._scores()
+        seconds = time.monotonic() - self.begun
+        print_end(self.opt, total - self.first_total, seconds, summary_line(found) if found else "", interrupted)

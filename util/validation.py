@@ -1,5 +1,6 @@
 """The test split during training: scores, and the same few pictures every time."""
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -7,6 +8,7 @@ import torch
 from util import distributed
 from util.errors import UserError
 from util.images import result_name, tensor2im
+from util.loggers.base import warn
 
 SAMPLES = 8  # pictures on the training page
 
@@ -21,6 +23,7 @@ class Validation:
         self.source = "A" if opt.direction == "AtoB" else "B"
         self.count = int(min(opt.eval_num, len(dataset)))
         self.world_size = opt.world_size
+        self.told: set[str] = set()
         if opt.rank == 0:
             self.evaluator = Evaluator(
                 references,
@@ -42,10 +45,19 @@ class Validation:
         translated = [item for turn in turns for item in turn][: self.count]
         scores = {}
         for ending in nets:
-            found = self.evaluator.score([pictures["output" + ending] for _, pictures in translated])
+            found = self.score([pictures["output" + ending] for _, pictures in translated])
             scores |= {k + ending if isinstance(v, float) else k: v for k, v in found.items()}
         names: set[str] = set()
         return scores, {result_name(path, names): pictures for path, pictures in translated[:SAMPLES]}
+
+    def score(self, translations: list) -> dict:
+        """The evaluator's scores; what it warns about is told once a run."""
+        with warnings.catch_warnings(record=True) as caught:
+            found = self.evaluator.score(translations)
+        for message in {str(warning.message) for warning in caught} - self.told:
+            warn(message)
+            self.told.add(message)
+        return found
 
     def images(self):
         """(path, image) of this rank's share."""

@@ -24,6 +24,10 @@ class Loggers(Logger):
         self.loggers = list(loggers)
         self.unshowable: set[str] = set()  # labels that were warned about
 
+    def places(self) -> list[str]:
+        """Where to see the run, a line each."""
+        return [logger.watch for logger in self.loggers if logger.watch]
+
     def step(self, progress: Progress) -> None:
         self._tell("step", progress)
 

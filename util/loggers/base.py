@@ -61,6 +61,8 @@ class Progress:
 class Logger:
     """Base of all loggers: each overrides what it shows. An error in one never stops a run."""
 
+    watch = ""  # where people look at it: an address or a file
+
     def step(self, progress: Progress) -> None:
         """After every step: must cost next to nothing."""
 

@@ -17,6 +17,7 @@ class TensorboardLogger(Logger):
     def __init__(self, opt, resume: int | None = None):
         self.opt = opt
         folder = Path(opt.checkpoints_dir) / opt.name / "tensorboard"
+        self.watch = f"tensorboard --logdir {folder}"
         self.writer = SummaryWriter(str(folder), purge_step=0 if resume is None else resume + 1)
 
     def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:

@@ -33,6 +33,7 @@ class TrainingPage(Logger):
     def __init__(self, opt, resume: int | None = None):
         self.opt, self.folder = opt, Path(opt.checkpoints_dir) / opt.name
         self.web = self.folder / "web"
+        self.watch = str(self.web / "index.html")
         self.record = self.web / "images.jsonl"
         if resume is None and self.record.exists():
             shutil.rmtree(self.folder / "web.previous", ignore_errors=True)

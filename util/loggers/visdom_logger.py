@@ -43,11 +43,13 @@ class VisdomLogger(Logger):
         )
         if resume is not None:
             load_record(self.page, self.folder)
+        self.watch = address(opt)
         self.client, self.warned, self.error = None, False, None
         self.clear = resume is None and self.page.env == opt.name and not self.page.prefix
         self.events: queue.SimpleQueue = queue.SimpleQueue()
         self.images: tuple[str, Images] | None = None  # the newest alone: a backlog of pictures helps nobody
         if not answers(opt):
+            self.watch += ", once a server runs"
             self._warn("there is no Visdom server")
         self.thread = threading.Thread(target=self._run, name="visdom", daemon=True)
         self.thread.start()

@@ -1,0 +1,110 @@
+"""What train.py and test.py print at their start and end, on one screen."""
+
+import shlex
+import textwrap
+from pathlib import Path
+
+import torch
+
+WIDTH, LABEL = 100, 10  # columns
+NO_BREAK = "\u00a0"
+SIDES = ("A", "B", "")  # trainA, trainB; paired images lie in train
+
+
+def print_lines(label: str, *lines: str) -> None:
+    """The lines under each other, the label before the first; long ones are wrapped, not at non-breaking spaces."""
+    for line in lines:
+        for part in textwrap.wrap(line, WIDTH - LABEL, break_long_words=False, break_on_hyphens=False):
+            print(f"{label:<{LABEL}}{part}".replace(NO_BREAK, " "))
+            label = ""
+
+
+def print_options(opt, file: Path) -> None:
+    """Those that differ from their defaults, or with ``--verbose`` all; ``file`` holds the whole table."""
+    if opt.verbose:
+        print(opt.message)
+        return
+    table = [line.split("\t[default: ") for line in opt.message.splitlines()]
+    changed = [f"{row[0].strip().replace(': ', ' ')} ({row[1].rstrip(']')})" for row in table if row[1:]]
+    print_lines("options", ", ".join(change.replace(" ", NO_BREAK) for change in changed))
+    print_lines("" if changed else "options", f"all others are the defaults (in parentheses): {file}")
+
+
+def print_start(opt, model, start: str, epoch_images: int, watch: list[str]) -> None:
+    """``start``: "new", or where training goes on; ``watch``: where to see the run."""
+    folder = Path(opt.checkpoints_dir) / opt.name
+    print_options(opt, folder / "train_opt.txt")
+    counts = [count(opt.dataroot, opt.phase)]
+    if opt.eval_freq:
+        tests = count(opt.dataroot, "test")
+        every = "epoch" if opt.eval_freq == 1 else f"{opt.eval_freq} epochs"
+        counts.append(f"{tests}, scored every {every}" if tests else "")
+    print_lines("data", f"{opt.dataroot}: {'; '.join(filter(None, counts)) or f'{epoch_images} images'}", sizes(opt))
+    parameters = [
+        f"{name} {sum(p.numel() for p in net.parameters()) / 1e6:.2f} M" for name, net in model.networks().items()
+    ]
+    print_lines("networks", f"{opt.model}: {', '.join(parameters)} parameters")
+    print_lines("device", device(opt, model))
+    print_lines("run", f"{start}, {opt.n_epochs + opt.n_epochs_decay} epochs of {epoch_images} images")
+    print_lines("files", str(folder))
+    print_lines("watch", *watch)
+
+
+def count(dataroot: str, phase: str) -> str:
+    """``200 trainA, 180 trainB``: the images in the folders of ``phase`` that there are."""
+    from util.metrics.images import ENDINGS  # here: it imports torch's functional parts
+
+    found = []
+    for side in SIDES:
+        folder = Path(dataroot) / f"{phase}{side}"
+        if folder.is_dir():
+            images = sum(path.suffix.lower() in ENDINGS and path.name[0] != "." for path in folder.rglob("*"))
+            found.append(f"{images} {folder.name}")
+    return ", ".join(found)
+
+
+def sizes(opt) -> str:
+    """``scaled to 286, cropped to 256 pixels, mirrored, batches of 1``."""
+    words = opt.preprocess
+    scaled = f"scaled to {opt.load_size}" if any(word in words for word in ("resize", "scale")) else ""
+    cropped = f"cropped to {opt.crop_size}" if any(word in words for word in ("crop", "patch", "trim")) else ""
+    pixels = ", ".join(filter(None, (scaled, cropped)))
+    mirrored = "" if opt.no_flip else "mirrored at random"
+    return ", ".join(filter(None, (f"{pixels} pixels" if pixels else "", mirrored, f"batches of {opt.batch_size}")))
+
+
+def device(opt, model) -> str:
+    """``cuda:0 (NVIDIA H100), bf16, channels_last``; ``cpu, fp32, 4 threads``."""
+    name = str(model.device)
+    if model.device.type == "cuda":
+        name += f" ({torch.cuda.get_device_name(model.device)})"
+    parts = [name, model.precision, *(flag for flag in ("channels_last", "compile") if getattr(opt, flag))]
+    if model.device.type == "cpu":
+        threads = torch.get_num_threads()
+        parts.append(f"{threads} thread{'s' * (threads > 1)}")
+    return ", ".join([*parts, f"{opt.world_size} processes"] if opt.world_size > 1 else parts)
+
+
+def print_end(opt, images: int, seconds: float, scores: str, interrupted: str | None) -> None:
+    """``scores``: the line of the last and the best, or ""."""
+    folder = Path(opt.checkpoints_dir) / opt.name
+    elsewhere = [] if opt.checkpoints_dir == "./checkpoints" else ["--checkpoints_dir", opt.checkpoints_dir]
+    name = shlex.join(["--name", opt.name, *elsewhere])
+    speed = f": {images / seconds:.3g} images/s, with scores and saves" if images else ""
+    print_lines("done", f"{images} images in {clock(seconds)}{speed}")
+    if scores:
+        print_lines("score", scores)
+    if list(folder.glob("best_net_*")):
+        print_lines("best", f"{folder / 'best_net_*.pth'}, which --epoch best loads")
+    if interrupted:
+        print(f"interrupted ({interrupted}); go on with: python train.py {name} --continue_train")
+    else:
+        print(f"{'next':<{LABEL}}python test.py {name}")  # in one line, to be copied
+
+
+def clock(seconds: float) -> str:
+    """``40 seconds``, ``4.3 minutes``, ``5.2 hours``."""
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
