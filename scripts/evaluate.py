@@ -12,6 +12,8 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from util.devices import get_device, parse_gpu_ids  # noqa: E402
@@ -23,6 +25,7 @@ from util.metrics.images import RESIZES, find_images, pair_by_name, read_image  
 from util.metrics.protocols import PROTOCOLS  # noqa: E402
 from util.metrics.records import append_scores, format_score, summary, summary_line  # noqa: E402
 from util.metrics.structure import outside_scores, read_pair, structure_scores  # noqa: E402
+from util.result_page import add_scores  # noqa: E402
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -100,7 +103,7 @@ def evaluate(opt: argparse.Namespace) -> None:
         )
         rows[resize] = evaluator.score(translations)
         if inputs and not content:
-            content = _against_inputs(evaluator, inputs, masks)
+            content = _against_inputs(evaluator, inputs, masks, opt.generated)
     for scores in rows.values():
         scores.update(content)
 
@@ -141,9 +144,12 @@ def _resizes(opt: argparse.Namespace, translations: int) -> tuple[str | None, ..
     return protocol.resizes if name in ("inception", "effnet_lite0") else (None,)
 
 
-def _against_inputs(evaluator: Evaluator, inputs: list, masks: list) -> dict:
-    """Structure, class of the inputs, change outside the masks."""
-    scores = structure_scores((read_pair(source, made) for made, source in inputs), evaluator.space.device)
+def _against_inputs(evaluator: Evaluator, inputs: list, masks: list, generated: Path) -> dict:
+    """Structure, of each image on its result page too, class of the inputs, change outside the masks."""
+    structure = structure_scores((read_pair(source, made) for made, source in inputs), evaluator.space.device)
+    names = [made.stem for made, _ in inputs]
+    add_scores(generated, {score: dict(zip(names, values, strict=True)) for score, values in structure.items()})
+    scores = {score: float(np.mean(values)) for score, values in structure.items()}
     if evaluator.target_class is not None:
         scores[f"class_{evaluator.target_class}_inputs"] = evaluator.class_share(source for _, source in inputs)
     if masks:

@@ -15,6 +15,7 @@ With image y, source x, truth t, mask M (the shapes), all values 0 to 255:
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from util.errors import UserError, run  # noqa: E402
 from util.files import write_atomic  # noqa: E402
 from util.images import tensor2im  # noqa: E402
 from util.metrics.images import pair_by_name, read_image  # noqa: E402
+from util.result_page import add_scores  # noqa: E402
 
 SCORES = ("stripes", "background", "error")
 CANDIDATES = ("translated", "input copied", "untrained network")
@@ -138,7 +140,10 @@ def main(arguments: list[str] | None = None) -> None:
         images = options.results_dir / options.name / f"test_{options.epoch}" / "images" / "fake_B"
     scores = score_folder(options.dataroot, images)
     mean = means(scores)
+    page = add_scores(images, {key: {name: row["translated"][key] for name, row in scores.items()} for key in SCORES})
     print(table({**({} if options.summary else scores), "mean": mean}))
+    if page:
+        print(f"of each image: {os.path.relpath(page)}")
     if options.json:
         write_atomic(options.json, json.dumps({"mean": mean, "images": scores}, indent=1) + "\n")
 

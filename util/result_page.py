@@ -1,5 +1,6 @@
 """``results/NAME/PHASE_EPOCH/index.html``: the test images and their translations, to browse and compare."""
 
+import json
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -7,6 +8,7 @@ from PIL import Image, ImageOps
 from util import html
 from util.files import replacing, write_atomic
 
+SCORES, SCORES_START = "scores.js", "scores = "  # a script: a page from the file system may not read other files
 SHEET_ROWS = 40  # of the contact sheet: what one screen or one printed page can show
 SHEET_SIZE = 160  # pixels of a picture in it
 
@@ -14,7 +16,7 @@ SHEET_SIZE = 160  # pixels of a picture in it
 class ResultPage:
     """Collects rows with ``add``; ``save``, which may be called again, writes the page and a contact sheet.
 
-    The page needs nothing but the images beside it: it opens from the file system.
+    The page needs nothing but what lies beside it, images and ``scores.js``: it opens from the file system.
     """
 
     def __init__(self, folder: str | Path, title: str, header: dict):
@@ -29,19 +31,17 @@ class ResultPage:
     def save(self) -> Path:
         """Write ``index.html`` and ``contact_sheet.png``; returns the page's path."""
         labels = list(dict.fromkeys(label for _, images, _ in self.rows for label in images))
-        scores = list(dict.fromkeys(score for _, _, values in self.rows for score in values))
+        scores: dict[str, dict[str, float]] = {}
+        for name, _, values in self.rows:
+            for score, value in values.items():
+                scores.setdefault(score, {})[name] = value
         data = {
             "labels": labels,
-            "scores": scores,
             "input": _first(labels, ("real", "input"), 0),
             "output": _first(labels, ("fake", "output"), 1),
             "rows": [
-                (
-                    name,
-                    [html.url(images[label]) if label in images else None for label in labels],
-                    [values.get(score) for score in scores],
-                )
-                for name, images, values in self.rows
+                (name, [html.url(images[label]) if label in images else None for label in labels])
+                for name, images, _ in self.rows
             ],
         }
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +53,7 @@ class ResultPage:
             data=html.script_json(data),
             sheet=f'<a href="contact_sheet.png" download>contact sheet ({rows} images)</a>' if rows else "",
         )
+        _write_scores(self.folder, scores)
         write_atomic(self.folder / "index.html", page)
         return self.folder / "index.html"
 
@@ -77,6 +78,22 @@ class ResultPage:
         with replacing(self.folder / "contact_sheet.png") as beside_path:
             sheet.save(beside_path)
         return len(chosen)
+
+
+def add_scores(images: str | Path, scores: dict[str, dict[str, float]]) -> Path | None:
+    """Show scores (score -> image name -> value) on the page that has the folder ``images`` of translations.
+
+    Returns the page; None where the folder belongs to none."""
+    folder = Path(images).absolute().parent.parent
+    if not (folder / "index.html").is_file() or not (folder / SCORES).is_file():
+        return None
+    there = json.loads((folder / SCORES).read_text(encoding="utf-8").removeprefix(SCORES_START).rstrip(";\n"))
+    _write_scores(folder, there | scores)
+    return folder / "index.html"
+
+
+def _write_scores(folder: Path, scores: dict) -> None:
+    write_atomic(folder / SCORES, f"{SCORES_START}{html.script_json(scores)};\n")
 
 
 def _first(labels: list[str], starts: tuple[str, ...], otherwise: int) -> str | None:

@@ -14,6 +14,7 @@ from util.errors import UserError
 from util.loggers.jsonl import read
 from util.metrics import protocols
 from util.metrics.evaluator import Evaluator
+from util.result_page import ResultPage
 
 SCRIPT = Path(evaluate.__file__)
 
@@ -52,6 +53,8 @@ def folders(tmp_path):
 
 def test_all_scores_in_table_and_record(folders, tmp_path, capsys):
     (tmp_path / "checkpoints" / "run").mkdir(parents=True)
+    page = ResultPage(Path(folders["made"]).parents[1], "run", {})
+    page.save()
     losses = tmp_path / "checkpoints" / "run" / "losses.jsonl"
     losses.write_text(json.dumps({"epoch": 30, "total_images": 1234}) + "\n")
     arguments = [folders["real"], folders["made"], "--inputs", folders["inputs"], "--mask_dir", folders["masks"]]
@@ -66,6 +69,10 @@ def test_all_scores_in_table_and_record(folders, tmp_path, capsys):
     assert (scores["images"], scores["references"], scores["masked_images"]) == (4, 5, 4)
     assert scores["class_340"] == scores["class_340_inputs"] == scores["class_340_real"] == 0
     assert 0 < scores["self_similarity"] < 1 and 0 < scores["edge_similarity"] <= 1
+
+    on_page = json.loads((page.folder / "scores.js").read_text().removeprefix("scores = ").rstrip(";\n"))
+    assert all(values.keys() == {"0", "1", "2", "3"} for values in on_page.values())
+    assert sum(on_page["edge_similarity"].values()) / 4 == pytest.approx(scores["edge_similarity"])
 
     printed = capsys.readouterr()
     assert f"{scores['FD-effnet_lite0']:.2f}" in printed.out

@@ -11,7 +11,7 @@ from PIL import Image
 
 from util import html
 from util.images import save_image
-from util.result_page import ResultPage
+from util.result_page import ResultPage, add_scores
 
 NASTY = "a<b>&\"'#1?%20 </script><img src=x onerror=alert(1)>.png"
 
@@ -64,12 +64,26 @@ def test_an_empty_page_can_be_saved(tmp_path):
     assert "contact sheet" not in ResultPage(tmp_path / "new", "run", {}).save().read_text()
 
 
+def test_scores_come_to_the_page_later(tmp_path):
+    images = tmp_path / "images/fake_B"
+    assert add_scores(images, {"error": {"one": 1.0}}) is None and not list(tmp_path.iterdir())
+    fill(tmp_path, ["one", NASTY], scores=True).save()
+    assert add_scores(images, {"error": {"one": float("nan"), NASTY: 2.0}}) == tmp_path / "index.html"
+    add_scores(images, {"error": {"one": 3.0}})
+    text = (tmp_path / "scores.js").read_text()
+    assert json.loads(text[len("scores = ") : -2]) == {"LPIPS": {"one": 0.0, NASTY: -1.0}, "error": {"one": 3.0}}
+    assert "<" not in text
+    fill(tmp_path, ["one"]).save()  # other images
+    assert (tmp_path / "scores.js").read_text() == "scores = {};\n"
+
+
 def test_missing_label_and_score(tmp_path):
     page = fill(tmp_path, ["one"])
     page.add("two", {"fake_B": "images/fake_B/one.png"}, {"LPIPS": 0.5})
     data = json.loads(re.search(r"const PAGE = (.*);\n", page.save().read_text())[1])
     assert data["labels"] == ["real_A", "fake_B", "real_B"]
-    assert data["rows"][0][2] == [None] and data["rows"][1][1] == [None, "images/fake_B/one.png", None]
+    assert data["rows"][1][1] == [None, "images/fake_B/one.png", None]
+    assert (tmp_path / "scores.js").read_text() == 'scores = {"LPIPS":{"two":0.5}};\n'
     assert (data["input"], data["output"]) == ("real_A", "fake_B")
 
 

@@ -72,11 +72,11 @@ def _correlation(a: torch.Tensor, b: torch.Tensor) -> float:
     return (a @ b).item() / scale if scale > 0 else float(torch.equal(a, b))  # flat images: equal or unrelated
 
 
-def structure_scores(pairs: Iterable[Pair], device: str | torch.device = "cpu") -> dict[str, float]:
-    """Means over pairs (source, translation): ``self_similarity`` and ``edge_similarity``."""
+def structure_scores(pairs: Iterable[Pair], device: str | torch.device = "cpu") -> dict[str, list[float]]:
+    """Of each pair (source, translation): ``self_similarity`` and ``edge_similarity``."""
     self_similarity = SelfSimilarity(device)
-    values = np.array([(self_similarity(*pair), edge_similarity(*pair)) for pair in pairs])
-    return dict(zip(("self_similarity", "edge_similarity"), map(float, values.mean(0)), strict=True))
+    values = [(self_similarity(*pair), edge_similarity(*pair)) for pair in pairs]
+    return {name: [float(row[i]) for row in values] for i, name in enumerate(("self_similarity", "edge_similarity"))}
 
 
 def outside_scores(triples: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> dict[str, float | int]:

@@ -1,4 +1,7 @@
-// PAGE = {labels, scores: [names], rows: [[name, [link or null per label], [score per name]]], input, output}
+// PAGE = {labels, rows: [[name, [link or null per label]]], input, output}
+// scores = {score: {name: value}}, of scores.js beside this page: evaluations write it.
+PAGE.scores = Object.keys(scores);
+for (const row of PAGE.rows) row.push(PAGE.scores.map((score) => scores[score][row[0]] ?? null));
 const CHUNK = 60;
 const shown = new Set(PAGE.labels);
 let rows = PAGE.rows, drawn = 0, current = -1;
