@@ -2,66 +2,72 @@
 
     python scripts/screenshots.py --name horse2zebra --out docs/images
 
-Writes training_page.png, training_losses.png, visdom.png and, where results_dir/NAME holds pages of test.py,
-result_page.png and result_viewer.png. Needs Chromium. Visdom gets a server of its own for the moment.
+Writes training_page.png, training_losses.png (its curves), visdom.png and, where results_dir/NAME holds pages of
+test.py, result_page.png and result_viewer.png. Needs Chromium. Visdom gets a server of its own for the moment.
 """
 
 import argparse
-import socket
+import io
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
+from PIL import Image
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.start_visdom import own_server
 from util.browser import Browser
 from util.errors import UserError, run
+from util.files import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
+MAX_BYTES = 300 * 1024
 
 
 def training_page(browser: Browser, page: Path, out: Path) -> None:
     browser.open(page.resolve().as_uri())
     browser.wait("document.querySelectorAll('.plot path').length")
     settle(browser)
-    browser.screenshot(out / "training_page.png")
+    save(browser, out / "training_page.png")
     browser.evaluate("$('#losses').scrollIntoView()")
     settle(browser)
-    browser.screenshot(out / "training_losses.png")
+    save(browser, out / "training_losses.png")
 
 
 def result_page(browser: Browser, page: Path, out: Path) -> None:
     browser.open(page.resolve().as_uri())
     settle(browser)
-    browser.screenshot(out / "result_page.png")
+    save(browser, out / "result_page.png")
     browser.evaluate("view(0)")
     browser.wait("$('.pair img') && $('.pair').offsetWidth > 1")
     settle(browser)
-    browser.screenshot(out / "result_viewer.png")
+    save(browser, out / "result_viewer.png")
 
 
 def visdom_page(browser: Browser, opt, out: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as envs:
-        start = [sys.executable, ROOT / "scripts/start_visdom.py", "--port", str(port), "--env_path", envs]
-        server = subprocess.Popen(start, stdout=subprocess.PIPE, text=True)
-        try:
-            if not any("Visdom runs" in line for line in server.stdout):
-                raise UserError("the Visdom server did not start: see its message above")
-            replay = [sys.executable, ROOT / "scripts/replay_visdom.py", "--name", opt.name]
-            replay += ["--checkpoints_dir", opt.checkpoints_dir, "--display_port", str(port)]
-            url = subprocess.run(replay, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
-            browser.open(url)
-            browser.wait("document.querySelectorAll('.js-plotly-plot .scatterlayer path').length")
-            settle(browser)
-            browser.screenshot(out / "visdom.png")
-        finally:
-            server.terminate()
-            server.wait()
+    with own_server() as port:
+        replay = [sys.executable, ROOT / "scripts/replay_visdom.py", "--name", opt.name]
+        replay += ["--checkpoints_dir", opt.checkpoints_dir, "--display_port", str(port)]
+        url = subprocess.run(replay, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
+        browser.open(url)
+        browser.wait("document.querySelectorAll('.js-plotly-plot .scatterlayer path').length")
+        settle(browser)
+        save(browser, out / "visdom.png")
+
+
+def save(browser: Browser, path: Path) -> None:
+    """As a PNG; where it is larger than MAX_BYTES, in coarser colours: the last bits hardly compress."""
+    with Image.open(io.BytesIO(browser.screenshot())) as picture:
+        picture = picture.convert("RGB")
+    for step in (1, 2, 4, 6, 8, 9, 10, 12, 16):
+        coarser = [min(255, round(value / step) * step) for value in range(256)]
+        file = io.BytesIO()
+        picture.point(coarser * 3).save(file, "PNG", optimize=True)
+        if file.tell() <= MAX_BYTES:
+            break
+    write_atomic(path, file.getvalue())
 
 
 def settle(browser: Browser) -> None:

@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -177,6 +179,24 @@ def serve(port: int, hostname: str, env_path: Path) -> None:
         IOLoop.current().start()
     except KeyboardInterrupt:
         print()
+
+
+@contextmanager
+def own_server() -> Iterator[int]:
+    """A server for the moment, on a free port, which is yielded."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as envs:
+        command = [sys.executable, __file__, "--port", str(port), "--env_path", envs]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            if not any("Visdom runs" in line for line in server.stdout):
+                raise UserError("the Visdom server did not start: see its message above")
+            yield port
+        finally:
+            server.terminate()
+            server.wait()
 
 
 def main() -> None:

@@ -149,6 +149,26 @@ def test_bar_and_colour_on_a_terminal(tmp_path, monkeypatch, capsys):
     assert "epoch 1/9" in err and "images/s" in err
 
 
+@pytest.mark.parametrize("where, bar", [({"IPKernelApp": {}}, True), ({"TerminalIPythonApp": {}}, False)])
+def test_a_notebook_has_a_bar_and_an_ipython_in_a_pipe_none(tmp_path, monkeypatch, where, bar):
+    shell = SimpleNamespace(config=where)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    console = ConsoleLogger(options(tmp_path))
+    assert console.show_bar == bar and not console.colour
+    assert not ConsoleLogger(options(tmp_path, quiet=True)).show_bar
+
+
+def test_no_color_is_obeyed(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not ConsoleLogger(options(tmp_path)).colour
+
+
+def test_loggers_say_where_to_watch(tmp_path):
+    with create_loggers(options(tmp_path, model="negcut", dataroot="data", no_html=False)) as loggers:
+        assert loggers.places() == [str(tmp_path / "run/web/index.html")]
+
+
 def test_the_record_is_strict_json_and_flushed(tmp_path):
     logger = JsonlLogger(options(tmp_path))
     logger.log_losses(at(100, learning_rates={"G": 2e-4}), {"NCE": float("inf"), "G_GAN": 0.25})

@@ -89,9 +89,9 @@ def on_server(opt) -> dict:
 
 def expect_points(opt, count):
     plots = on_server(opt)
-    assert plots["losses: contrastive"]["NCE (raw)"] == [(100 * i, 1 / i) for i in range(1, count + 1)]
+    assert plots["contrastive losses"]["NCE (raw)"] == [(100 * i, 1 / i) for i in range(1, count + 1)]
     assert {len(curve) for window in plots.values() for curve in window.values()} == {count}
-    assert set(plots) >= {"losses: adversarial", "losses: negatives", "learning rates", "images per second"}
+    assert set(plots) >= {"adversarial losses", "negatives", "learning rates", "images per second"}
 
 
 def wait_until_drawn(logger, count):
@@ -231,7 +231,7 @@ def test_a_request_that_arrived_but_got_no_answer_is_not_drawn_twice(tmp_path, m
         requests = 0
 
         def line(self, y, x, win, update, opts):
-            if win == "losses: contrastive":
+            if win == "contrastive losses":
                 super().line(y, x, win, update, opts)
                 self.requests += 1
                 if self.requests == 2:
@@ -267,7 +267,7 @@ def test_replay_shows_a_run_that_had_no_server(tmp_path, port):
     plots = on_server(opt)
     assert plots.pop("FID") == {"FID": [(400, 40.0)]}
     assert "images" not in plots  # a count is no score
-    assert len(plots["losses: contrastive"]["NCE (raw)"]) == 4
+    assert len(plots["contrastive losses"]["NCE (raw)"]) == 4
     assert json.loads(connect(opt).get_window_data("images"))["type"] == "image"
     done = subprocess.run([*script, "--name", "absent"], capture_output=True, text=True)
     assert done.returncode == 2 and "--name" in done.stderr

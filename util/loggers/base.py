@@ -82,7 +82,13 @@ class Logger:
         """Training ended, in whatever way."""
 
 
-GROUPS = ("adversarial", "contrastive", "negatives", "similarity", "other")
+GROUPS = {  # of losses, with the titles of their plots
+    "adversarial": "adversarial losses",
+    "contrastive": "contrastive losses",
+    "negatives": "negatives",
+    "similarity": "similarity to the query",
+    "other": "other losses",
+}
 
 
 def loss_group(name: str) -> str:

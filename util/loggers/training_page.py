@@ -12,17 +12,10 @@ from util import html
 from util.files import write_atomic
 from util.images import save_image
 from util.loggers import jsonl
-from util.loggers.base import Images, Logger, Progress, higher_is_better, loss_group, plotted_scores
+from util.loggers.base import GROUPS, Images, Logger, Progress, higher_is_better, loss_group, plotted_scores
 
 CHUNK_ROWS = 250  # of a data file: only the last one is written again
 FLUSH_SECONDS = 60  # at most between two looks of the page at new losses
-TITLES = {
-    "adversarial": "adversarial losses",
-    "contrastive": "contrastive losses",
-    "negatives": "negatives",
-    "other": "other losses",
-    "similarity": "similarity to the query",
-}
 
 
 class TrainingPage(Logger):
@@ -135,9 +128,15 @@ class TrainingPage(Logger):
         page = html.render(
             "training_page",
             title=html.text(opt.name),
-            header=html.header({"model": opt.model, "data": opt.dataroot, "options": vars(opt)}),
+            header=html.header(
+                {
+                    "model": opt.model,
+                    "data": opt.dataroot,
+                    "options": {k: v for k, v in vars(opt).items() if k != "message"},
+                }
+            ),
             command=html.text(shlex.join(["python", *sys.argv])),
-            groups=html.script_json(TITLES),
+            groups=html.script_json(GROUPS),
         )
         write_atomic(self.web / "index.html", page)
 

@@ -67,8 +67,8 @@ class Plot:
             color = COLORS[i % len(COLORS)]
             looks[name] = {"line": {"color": f"rgb({color})", "width": 2}}
             looks[raw(name)] = {"line": {"color": f"rgba({color}, 0.3)", "width": 1}, "showlegend": False}
-        few = len(names) <= (8 if self.smooth else 4)
-        legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom"} if few else {"font": {"size": 9}}
+        many = len(names) > (8 if self.smooth else 4)
+        legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "font": {"size": 9 if many else 12}}
         plotly = {"title": None, "legend": legend}
         if not self.smooth and not self.markers:
             plotly["yaxis"] = {"rangemode": "tozero", "exponentformat": "e"}
@@ -81,7 +81,7 @@ class Plot:
             "height": 300,
             "traceopts": {"plotly": looks},
             "layoutopts": {"plotly": plotly},
-            "margintop": 70,
+            "margintop": 115 if many else 70,
             "marginleft": 55,
             "marginbottom": 40,
             "marginright": 20,
@@ -101,10 +101,11 @@ class VisdomPage:
     def add_losses(self, row: dict) -> None:
         """A row of ``losses.jsonl``."""
         at = row["total_images"]
-        for group in GROUPS:
-            values = {name: y for name, y in row["losses"].items() if loss_group(name) == group}
-            if values:
-                self._plot(f"losses: {group}", smooth=True).add(at, values)
+        for group, title in GROUPS.items():
+            names = [name for name in row["losses"] if loss_group(name) == group]
+            if names:
+                values = {name.removeprefix("similarity_"): row["losses"][name] for name in names}
+                self._plot(title, smooth=True).add(at, values)
         if row.get("learning_rates"):
             self._plot("learning rates").add(at, row["learning_rates"])
         self._plot("images per second").add(at, {"images/s": row.get("images_per_second")})
