@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 visdom = pytest.importorskip("visdom")
 
 import start_visdom  # noqa: E402
+from tiny_run import CONTRASTIVE, Run, draw_images  # noqa: E402
 
 from util.loggers.visdom_logger import VisdomLogger, connect  # noqa: E402
 
@@ -359,3 +360,22 @@ def test_the_page_draws_the_panes_and_follows_the_run(tmp_path, whole_port, brow
     train(loggers, 4, 5)  # the open page follows over its websocket
     browser.wait(f"(all => all.length === 6 && all.every(count => count === 5))({curves})")
     loggers.close()
+
+
+@pytest.mark.slow
+def test_a_real_training_is_seen_in_the_browser(tmp_path, monkeypatch, whole_port, browser):
+    data = draw_images(draw_images(tmp_path / "data", 2, 2), 2, 2, phase="test")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    flags = [f"--dataroot={data}", "--model=negcut", f"--display_port={whole_port}", "--display_id=1"]
+    run = Run(tmp_path / "real", monkeypatch, *CONTRASTIVE, *flags, "--display_freq=1", "--eval_freq=3")
+    assert run() == 0
+    browser.open(f"http://localhost:{whole_port}/env/real")
+    plots = "[...document.querySelectorAll('.js-plotly-plot')]"
+    browser.wait(f"{plots}.length >= 10 && {plots}.every(plot => plot.querySelector('.scatterlayer path'))")
+    shown = browser.evaluate("document.body.innerText")
+    for pane in ("adversarial losses", "contrastive losses", "negatives", "similarity to the query", "learning rates"):
+        assert pane in shown
+    for pane in ("images per second", "peak memory (GB)", "FD-effnet_lite0", "epoch 3, image 6"):
+        assert pane in shown
+    size = browser.evaluate("(image => [image.naturalWidth, image.naturalHeight])([...document.images].at(-1))")
+    assert size == [4 * (256 + GAP) + GAP, 256 + CAPTION + GAP]  # real_A, fake_B, real_B, idt_B
