@@ -27,7 +27,7 @@ def print_options(opt, file: Path) -> None:
     table = [line.split("\t[default: ") for line in opt.message.splitlines()]
     changed = [f"{row[0].strip().replace(': ', ' ')} ({row[1].rstrip(']')})" for row in table if row[1:]]
     print_lines("options", ", ".join(change.replace(" ", NO_BREAK) for change in changed))
-    print_lines("" if changed else "options", f"all others are the defaults (in parentheses): {file}")
+    print_lines("" if changed else "options", f"defaults in parentheses; all options: {file}")
 
 
 def print_start(opt, model, start: str, epoch_images: int, watch: list[str]) -> None:
