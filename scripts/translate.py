@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from PIL import Image, ImageCms
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from data.image_folder import is_image_file, make_dataset
 from models.translator import Translator
@@ -69,7 +69,7 @@ def main() -> None:
     )
     bad: list[str] = []
     batch: list[tuple[Path, Image.Image]] = []
-    with tqdm(total=len(jobs), unit=" images", disable=args.quiet) as bar:
+    with tqdm(total=len(jobs), unit=" images", disable=args.quiet or None) as bar:
         for source, target in jobs.items():
             image = open_picture(source, bad)
             batch += [(target, image)] if image is not None else []
