@@ -14,6 +14,7 @@ from models.networks.blocks import make_channels_last
 from models.schedulers import get_scheduler
 from util import checkpoints, distributed, precision
 from util.devices import get_device
+from util.errors import UserError
 from util.image_pool import ImagePool
 from util.random_state import rng_state, set_rng_state
 
@@ -68,6 +69,11 @@ class BaseModel(ABC):
         self.image_paths = input[A + "_paths"]
         if B in input:
             self.real_B = self.on_device(input[B])
+        elif self.isTrain:
+            raise UserError(
+                f"--dataset_mode {self.opt.dataset_mode} has no images of the target side for --model {self.opt.model} "
+                "to learn from; choose unaligned or aligned"
+            )
 
     @abstractmethod
     def forward(self) -> None:

@@ -24,7 +24,6 @@ FAST = dict(nce_idt=False, lambda_NCE=10.0, flip_equivariance=True, n_epochs=150
 class Branch:
     """One pair of the contrastive loss: the encoder's features of a source image and of its translation."""
 
-    loss_name: str
     source: list[Tensor]  # (B, C, H, W) a layer
     translation: list[Tensor]
 
@@ -80,10 +79,10 @@ class CUTModel(BaseModel):
         if opt.nce_idt and self.isTrain:
             self.loss_names.append("NCE_Y")
             self.visual_names.append("idt_B")
-        if opt.nce_idt and opt.input_nc != opt.output_nc:
+        if self.isTrain and (opt.nce_idt or opt.lambda_NCE > 0) and opt.input_nc != opt.output_nc:
             raise UserError(
-                f"--nce_idt feeds images of --output_nc {opt.output_nc} to G, which takes --input_nc {opt.input_nc}: "
-                "give both the same value, or --nce_idt false"
+                f"--nce_idt and the contrastive loss feed images of --output_nc {opt.output_nc} to G, which takes "
+                f"--input_nc {opt.input_nc}: give both the same value, or --nce_idt false --lambda_NCE 0"
             )
 
         self.model_names = ["G", "F", "D"] if self.isTrain else ["G"]
@@ -119,26 +118,36 @@ class CUTModel(BaseModel):
             self.fake_B = self.netG(self.real_A)
             return
         opt = self.opt
-        with_idt, with_nce = opt.nce_idt, opt.lambda_NCE > 0
-        real = torch.cat((self.real_A, self.real_B)) if with_idt else self.real_A
+        pair = [self.real_A, self.real_B] if opt.nce_idt else [self.real_A]
         mirrored = opt.flip_equivariance and self.draw_flip()
-        fake, source = self.netG(real.flip(3) if mirrored else real, self.nce_layers)
-        images = self.real_A.shape[0]
-        self.fake_B = fake[:images]
-        if with_idt:
-            self.idt_B = fake[images:]
-        self.branches = []
-        if not with_nce:
-            return
+        if len({images.shape[2:] for images in pair}) == 1:
+            passes = self.encode(pair, mirrored)
+        else:  # images of sizes of their own, as --preprocess none leaves them
+            passes = [self.encode([images], mirrored)[0] for images in pair]
+        self.fake_B = passes[0][0]
+        if opt.nce_idt:
+            self.idt_B = passes[1][0]
+        self.branches = [Branch(*features) for _, *features in passes if features]
 
+    def encode(self, batches: list[Tensor], mirrored: bool) -> list[tuple]:
+        """(translations, their sources' features, their own features) of each batch, all in one pass. Without a
+        contrastive loss the translations alone."""
+        real = torch.cat(batches) if len(batches) > 1 else batches[0]
+        fake, source = self.netG(real.flip(3) if mirrored else real, self.nce_layers)
+        images = len(batches[0])
+
+        def parts(x: Tensor) -> list[Tensor]:
+            return [x[i : i + images] for i in range(0, len(x), images)]
+
+        if self.opt.lambda_NCE == 0:
+            return [(part,) for part in parts(fake)]
         translation = self.netG(fake, self.nce_layers, encode_only=True)
         if mirrored:  # the translations' features go back to the frame of the sources, which need their own pass
             translation = [f.flip(3) for f in translation]
             with torch.set_grad_enabled(self.negatives_reach_source()):
                 source = self.netG(real, self.nce_layers, encode_only=True)
-        for i, name in enumerate(("NCE", "NCE_Y")[: 1 + with_idt]):
-            part = slice(i * images, (i + 1) * images)
-            self.branches.append(Branch(name, [f[part] for f in source], [f[part] for f in translation]))
+        features = [zip(*map(parts, layers), strict=True) for layers in (source, translation)]
+        return list(zip(parts(fake), *features, strict=True))
 
     def update_D(self) -> None:
         """(GAN(D(x'), fake) + GAN(D(y), real)) / 2."""

@@ -76,7 +76,7 @@ def measure(model: CUTModel, images: list[Tensor]) -> list[Layer]:
 def translate(model: CUTModel, image: Tensor) -> tuple[Branch, list[Tensor | None]]:
     """The features of a source (1, C, H, W) and of its translation, ``model.fake_B``, and the negatives."""
     model.fake_B, source = model.netG(model.on_device(image), model.nce_layers)
-    branch = Branch("NCE", source, model.netG(model.fake_B, model.nce_layers, encode_only=True))
+    branch = Branch(source, model.netG(model.fake_B, model.nce_layers, encode_only=True))
     model.branches, model.made = [branch], []
     if hasattr(model, "summarize"):  # NEGCUT
         model.context = [model.summarize(source)]

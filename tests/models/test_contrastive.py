@@ -230,6 +230,28 @@ def test_a_last_smaller_batch(netN, tmp_path):
     assert all_finite(step(three, 5, 6)) and all_finite(step(three, 7, 8, 9))
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_images_of_another_size_go_through_G_by_themselves(mirrored, tmp_path):
+    """As --preprocess none leaves them; otherwise all in one pass, which gives the same."""
+    model = make(tmp_path)
+    batch = batch_of(1, 2)
+    together = model.encode([batch["A"], batch["B"]], mirrored)
+    apart = [model.encode([images], mirrored)[0] for images in (batch["A"], batch["B"])]
+    torch.testing.assert_close(together, apart)
+
+    batch["B"] = batch["B"][..., :12]
+    model.set_input(batch)
+    model.optimize_parameters()
+    assert model.fake_B.shape == batch["A"].shape and model.idt_B.shape == batch["B"].shape
+    assert all_finite(model.get_current_losses())
+
+
+def test_training_needs_the_target_side(tmp_path):
+    model = make(tmp_path)
+    with pytest.raises(UserError, match="no images of the target side"):
+        model.set_input({"A": batch_of()["A"], "A_paths": ["a.png"]})
+
+
 def test_negatives_of_the_whole_batch(tmp_path):
     """Two images that are the same one: the other's negatives double the number, 24 instead of 12."""
     alone, together = (
