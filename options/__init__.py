@@ -136,7 +136,7 @@ def _saved_options(opt: argparse.Namespace, is_needed: bool) -> dict:
         return {}
     try:
         values = dict(json.loads(path.read_text()))
-    except (ValueError, TypeError):
+    except (OSError, ValueError, TypeError):
         raise UserError(
             f"{path} is not a readable JSON file; restore it or remove it and give the flags again"
         ) from None
@@ -147,8 +147,20 @@ def _saved_options(opt: argparse.Namespace, is_needed: bool) -> dict:
 
 
 def _known(parser: OptionParser, values: dict) -> dict:
-    dests = {action.dest for action in parser._actions}
-    return {k: v for k, v in values.items() if k in dests}
+    """The saved values that are flags of ``parser``, checked as if they were typed: the file may have been edited."""
+    known = {}
+    for action in parser._actions:
+        value = values.get(action.dest)
+        if value is None:  # the default of then: today's may be another
+            continue
+        if action.nargs in (None, "?"):
+            try:
+                value = parser._get_value(action, str(value))
+                parser._check_value(action, value)
+            except argparse.ArgumentError as error:
+                raise UserError(f"train_opt.json holds a wrong value: {error}") from None
+        known[action.dest] = value
+    return known
 
 
 def _table(opt: argparse.Namespace, parser: OptionParser) -> str:

@@ -29,8 +29,11 @@ def check(opt: argparse.Namespace) -> None:
             f"--crop_size {opt.crop_size} is larger than --load_size {opt.load_size}; "
             "images are scaled to load_size first, so it must be at least crop_size"
         )
-    if opt.isTrain and opt.n_epochs + opt.n_epochs_decay < 1:
-        raise UserError("--n_epochs and --n_epochs_decay are both 0: there is nothing to train")
+    if opt.isTrain and opt.n_epochs + opt.n_epochs_decay < (1 if opt.continue_train else opt.epoch_count):
+        raise UserError(
+            f"--n_epochs {opt.n_epochs} and --n_epochs_decay {opt.n_epochs_decay} end before epoch "
+            f"{opt.epoch_count} (--epoch_count): there is nothing to train"
+        )
     if opt.isTrain and not (opt.beta1 < 1 and opt.beta2 < 1):
         raise UserError("--beta1 and --beta2 must be below 1")
     if opt.isTrain and ("crop" in opt.preprocess or "patch" in opt.preprocess):

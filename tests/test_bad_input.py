@@ -135,6 +135,8 @@ FLAG_ROWS = [
     ("--nce_T=0", "--nce_T: must be a number above 0"),
     ("--nce_idt=perhaps", "--nce_idt: must be true or false"),
     ("--input_nc=1", "--nce_idt"),
+    ("--input_nc=1 --nce_idt=false", "give both the same value"),
+    ("--epoch_count=401", "nothing to train"),
     ("--input_nc=4 --output_nc=4", "loads 1 or 3 channels, not 4"),
     ("--time_budget=5d", "--time_budget"),
     ("--save_latest_every=-1m", "--save_latest_every"),
@@ -393,6 +395,18 @@ def odd_numbers(path):
     torch.save(state, path)
 
 
+def numbered_keys(path):
+    torch.save({0: torch.zeros(3)}, path)
+
+
+def sparse(path):
+    torch.save({k: v.to_sparse() for k, v in torch.load(path, weights_only=True).items()}, path)
+
+
+def without_data(path):
+    torch.save({k: v.to("meta") for k, v in torch.load(path, weights_only=True).items()}, path)
+
+
 def garbage(path):
     path.write_text("{'netG': ")
 
@@ -406,18 +420,35 @@ def null_bytes(path):
 
 
 def wrong_values(path):
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"batch_size": "many"}))
+    edit(path, batch_size="many")
+
+
+def edit(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def negative_size(path):
+    edit(path, ngf=-4)
+
+
+def number_for_text(path):
+    edit(path, netG=5)
+
+
+def list_for_number(path):
+    edit(path, crop_size=[16])
 
 
 CHECKPOINT_ROWS = [
     *[("latest_net_G.pth", spoil, TEST) for spoil in (truncated, emptied, noise, code, code_in_an_archive)],
     *[("latest_net_G.pth", spoil, TEST) for spoil in (whole_module, number, nothing, other_network, not_tensors)],
-    ("latest_net_G.pth", folder, TEST),
+    *[("latest_net_G.pth", spoil, TEST) for spoil in (folder, numbered_keys, sparse, without_data)],
     *[("latest_state.pt", spoil, RESUME) for spoil in (truncated, emptied, noise, code, code_in_an_archive)],
     *[("latest_state.pt", spoil, RESUME) for spoil in (number, newer, without_version, no_position, odd_position)],
     *[("latest_state.pt", spoil, RESUME) for spoil in (odd_options, no_optimizers, odd_numbers, folder)],
-    *[("train_opt.json", spoil, RESUME) for spoil in (garbage, a_list, null_bytes, wrong_values)],
-    *[("train_opt.json", spoil, TEST) for spoil in (garbage, null_bytes)],
+    *[("train_opt.json", spoil, RESUME) for spoil in (garbage, a_list, null_bytes, wrong_values, folder)],
+    *[("train_opt.json", spoil, RESUME) for spoil in (negative_size, number_for_text, list_for_number)],
+    *[("train_opt.json", spoil, TEST) for spoil in (garbage, null_bytes, negative_size, list_for_number)],
 ]
 
 
@@ -427,7 +458,7 @@ CHECKPOINT_ROWS = [
 def test_checkpoints(place, monkeypatch, file, spoil, flags):
     spoil(place / "checkpoints/run" / file)
     message = sentence(translate.main if flags is TEST else train.main, flags, monkeypatch)
-    assert file in message or "--batch_size: must be" in message
+    assert file in message
     assert not (place / "exploded").exists()
 
 

@@ -52,9 +52,14 @@ def load(path: str | Path, flag: str = "--epoch"):
 def read_weights(path: str | Path, flag: str = "--epoch") -> dict[str, torch.Tensor]:
     """A network's weights by name, without the ``module.`` that DataParallel puts in front."""
     state = load(path, flag)
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and _is_plain(v) for k, v in state.items()):
         raise UserError(f"{path} holds no network's weights; choose another {flag}")
     return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def _is_plain(value) -> bool:
+    """A tensor that can be copied into a network's: neither sparse nor without data."""
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_meta
 
 
 def load_weights(net: torch.nn.Module, path: str | Path, flags: str, flag: str = "--epoch") -> None:

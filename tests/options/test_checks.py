@@ -25,7 +25,7 @@ def parse(*argv: str, is_train: bool = True):
         ("--name=", "--name must be a folder's name"),
         ("--load_size 200", "--crop_size 256 is larger than --load_size 200"),
         ("--crop_size 300", "--crop_size 300 is larger than --load_size 286"),
-        ("--n_epochs 0 --n_epochs_decay 0", "--n_epochs and --n_epochs_decay are both 0"),
+        ("--n_epochs 0 --n_epochs_decay 0", "there is nothing to train"),
         ("--beta1 1", "--beta1 and --beta2 must be below 1"),
         ("--beta2 1.5", "--beta1 and --beta2 must be below 1"),
         ("--beta1 -0.1", "--beta1: must be a number of at least 0"),
