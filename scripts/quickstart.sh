@@ -16,7 +16,10 @@ else
     small+=(--load_size 64 --crop_size 64 --n_epochs 3 --n_epochs_decay 3 --lr 0.0004 --eval_freq 3 --num_threads 0)
 fi
 for ((i = 1; i <= $#; i++)); do # --name among the arguments is the name that the steps after training use
-    [ "${!i}" != --name ] || { j=$((i + 1)); name=${!j}; }
+    case ${!i} in
+        --name) j=$((i + 1)) && name=${!j} ;;
+        --name=*) name=${!i#--name=} ;;
+    esac
 done
 
 python train.py --dataroot "$DATAROOT" --name "$name" --model negcut "${small[@]}" "$@"
