@@ -42,10 +42,8 @@ def check(opt: argparse.Namespace) -> None:
         raise UserError("--dataroot must name the folder that holds the images (trainA, trainB, ...)")
     if not opt.isTrain and opt.world_size > 1:
         raise UserError("torchrun is for train.py; start test.py with python, it runs in one process")
-    if opt.isTrain:
-        _check_writable(Path(opt.checkpoints_dir), "--checkpoints_dir")
-    else:
-        _check_writable(Path(opt.results_dir), "--results_dir")
+    flag = "checkpoints_dir" if opt.isTrain else "results_dir"
+    _check_writable(Path(getattr(opt, flag)), opt.name, f"--{flag}")
 
 
 def _check_size(opt: argparse.Namespace) -> None:
@@ -59,8 +57,9 @@ def _check_size(opt: argparse.Namespace) -> None:
         raise UserError(f"--crop_size {opt.crop_size} must be a multiple of {opt.netG[5:]} for --netG {opt.netG}")
 
 
-def _check_writable(folder: Path, flag: str) -> None:
-    """``folder`` may be missing; its nearest existing parent must then be a folder that can be written to."""
-    existing = next(p for p in [folder.absolute(), *folder.absolute().parents] if p.exists())
+def _check_writable(folder: Path, name: str, flag: str) -> None:
+    """``folder / name`` may be missing; its nearest existing parent must then be a folder that can be written to."""
+    wanted = (folder / name).absolute()
+    existing = next(p for p in [wanted, *wanted.parents] if p.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"{flag} {folder} cannot be written to; name a folder that can")
+        raise UserError(f"{flag} {folder} cannot be written to at {existing}; name a folder that can")

@@ -128,6 +128,8 @@ FLAG_ROWS = [
     ("--name=a\0b", "--name"),
     ("--suffix={nothing}", "--suffix {nothing}"),
     ("--checkpoints_dir=images/trainA/0.png", "--checkpoints_dir images/trainA/0.png cannot be written to"),
+    ("--name=images/trainA/0.png --checkpoints_dir=.", "--checkpoints_dir . cannot be written to"),
+    ("--name=images/trainA/0.png/run --checkpoints_dir=.", "trainA/0.png; name a folder that can"),
     ("--nce_layers=0,four", "--nce_layers: must be different layer indices"),
     ("--nce_layers=0,99", "--nce_layers"),
     ("--num_patches=1", "--num_patches 1"),

@@ -9,8 +9,10 @@ class UserError(Exception):
 
 
 # What the machine lacks is no bug either: (part of torch's message, what would help).
+SMALLER = "use a smaller --crop_size or --batch_size, or --precision bf16"
 HINTS = {
-    "out of memory": "use a smaller --crop_size or --batch_size, or --precision bf16",
+    "out of memory": SMALLER,
+    "can't allocate memory": SMALLER,  # a CPU's
     "DataLoader worker": "if memory ran out, fewer --num_threads or --cache none help; --continue_train goes on",
 }
 NO_SPACE_OR_RIGHT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENAMETOOLONG)
@@ -37,5 +39,8 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, OSError):
         at_fault = error.filename or "writing failed"
         return f"{at_fault}: {error.strerror}" if error.errno in NO_SPACE_OR_RIGHT else None
-    hint = next((hint for part, hint in HINTS.items() if part in str(error)), None)
-    return f"{str(error).splitlines()[0].split('. ')[0].strip('. ')}; {hint}" if hint else None
+    for part, hint in HINTS.items():
+        if part in str(error):
+            reason = str(error)[str(error).index(part) :].splitlines()[0].split(". ")[0].strip(". ")
+            return f"{reason}; {hint}"
+    return None
