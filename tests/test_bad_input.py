@@ -155,6 +155,7 @@ FLAG_ROWS = [
     ("--name=nothing --continue_train", "--name nothing: there is no folder"),
     ("--name=run --continue_train --epoch=77", "77_net_G.pth does not exist; --epoch must name"),
     ("--name=run --continue_train --netG=resnet_6blocks", "--netG resnet_6blocks: the run in"),
+    ("--name=run --continue_train --NEGCUT_mode=FastNEGCUT", "--NEGCUT_mode FastNEGCUT: the run in"),
     ("--eval_freq=1", "--eval_freq needs at least 2 images"),
 ]
 

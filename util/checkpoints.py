@@ -134,6 +134,7 @@ def plain_options(opt) -> dict:
 FIXED = {"model", "netG", "netD", "netF", "netF_nc", "netN", "ngf", "ndf", "n_layers_D", "normG", "normD", "input_nc"}
 FIXED |= {"output_nc", "no_antialias", "no_antialias_up", "no_dropout", "nce_layers", "stylegan2_G_num_downsampling"}
 FIXED |= {"dataset_mode", "direction"}
+FIXED |= {"NEGCUT_mode", "CUT_mode"}  # presets are defaults, and the defaults of a resumed run are what was saved
 # Changing these changes the learning rates from here on.
 RATES = ("lr", "beta", "n_epochs")
 # These change from run to run without changing the training.
