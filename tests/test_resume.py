@@ -191,3 +191,20 @@ def test_a_state_of_a_newer_version_is_refused(new_run):
     torch.save(run.state | {"version": 99}, run.folder / "latest_state.pt")
     with pytest.raises(UserError, match="latest_state.pt was written by another version"):
         run.resume()
+
+
+def test_a_new_run_of_an_old_name_sets_the_old_one_aside(new_run):
+    run = new_run("run")
+    assert run("--save_epoch_freq", "1") == 0
+    old = {path.name: path.read_bytes() for path in run.folder.iterdir() if path.is_file()}
+    with pytest.raises(Killed):
+        run("--lr", "0.001", after={2: kill})  # before its first save
+    aside = run.folder / "previous_1"
+    assert {path.name: path.read_bytes() for path in aside.iterdir()} == old
+    assert not list(run.folder.glob("*_net_*.pth"))
+    assert json.loads((run.folder / "train_opt.json").read_text())["lr"] == 0.001
+    assert run.resume() == 0 and run.state["options"]["lr"] == 0.001
+    assert (
+        run.record[0]["total_images"] == 1 and run.state["position"]["total_images"] == run.record[-1]["total_images"]
+    )
+    assert run() == 0 and (run.folder / "previous_2/latest_state.pt").exists()

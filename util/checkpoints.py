@@ -1,6 +1,7 @@
 """Checkpoint files: whole or not at all, never running code from them, and the state that a run resumes from."""
 
 import io
+import os
 import platform
 import warnings
 from dataclasses import asdict, dataclass
@@ -17,6 +18,10 @@ STATE_VERSION = 1
 # Filters are fixed, and old instance norms kept statistics: files may hold these or lack them.
 NO_WEIGHTS = (".filt", ".kernel", ".running_mean", ".running_var", ".num_batches_tracked")
 MAY_LACK = (".filt", ".kernel", ".num_batches_tracked")
+
+
+# What a run leaves in its folder.
+OF_A_RUN = ("*_net_*.pth", STATE, "train_opt.*", "losses.jsonl", "metrics.jsonl", "loss_log.txt", "web", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,20 @@ def load_state(model, opt) -> Position | None:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not fit the flags; give those it was trained with ({reason})") from error
     return position
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Move what an earlier run left to ``previous_N`` below its folder, so that a new one of the same name neither
+    overwrites it nor goes on with it by mistake. The new folder, or None where there was nothing."""
+    found = [path for pattern in OF_A_RUN for path in folder.glob(pattern)]
+    if not found:
+        return None
+    taken = [int(path.name.removeprefix("previous_")) for path in folder.glob("previous_[0-9]*")]
+    aside = folder / f"previous_{max(taken, default=0) + 1}"
+    aside.mkdir()
+    for path in found:
+        os.replace(path, aside / path.name)
+    return aside
 
 
 def rotate(folder: Path, keep: int | None) -> None:

@@ -41,6 +41,9 @@ class TrainingRun:
         self.start = self._resume() if opt.continue_train else self._new()
         distributed.share_weights(model.networks().values())
         distributed.check_weights(model.networks())  # every rank has read its files before rank 0 writes
+        aside = None if opt.continue_train or opt.rank else checkpoints.set_aside(self.folder)
+        if aside:
+            self._say(f"--name {opt.name}: the files of an earlier run are now in {aside}")
         self.resumed_at = self.start.total_images if opt.continue_train else None
         self.first_total = self.start.total_images
 

@@ -88,8 +88,11 @@ def create_validation(opt, create_dataset, test_opt, device) -> Validation | Non
         return None
     from util.metrics.images import find_images
 
-    references = find_images(folders[1 if opt.direction == "AtoB" else 0])
-    dataset = create_dataset(test_opt)
+    try:
+        references = find_images(folders[1 if opt.direction == "AtoB" else 0])
+        dataset = create_dataset(test_opt)
+    except UserError as error:
+        raise UserError(f"{error}; or --eval_freq 0 trains without scores") from None
     if min(len(references), len(dataset), opt.eval_num) < 2:
         raise UserError("--eval_freq needs at least 2 images in testA and in testB; 0 trains without scores")
     return Validation(opt, dataset, references, device)

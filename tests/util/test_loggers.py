@@ -203,15 +203,6 @@ def test_a_resumed_record_equals_an_uninterrupted_one(tmp_path_factory, killed, 
     assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
-def test_a_new_run_keeps_the_old_record_beside(tmp_path):
-    for value in (1.0, 2.0):
-        logger = JsonlLogger(options(tmp_path))
-        logger.log_losses(at(1), {"NCE": value})
-        logger.close()
-    assert [row["losses"]["NCE"] for row in read(tmp_path / "run/losses.jsonl")] == [2.0]
-    assert [row["losses"]["NCE"] for row in read(tmp_path / "run/losses.previous.jsonl")] == [1.0]
-
-
 def test_cut_leaves_no_file_where_there_was_none(tmp_path):
     cut(tmp_path / "losses.jsonl", 5)
     assert read(tmp_path / "losses.jsonl") == [] and not list(tmp_path.iterdir())

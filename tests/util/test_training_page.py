@@ -91,14 +91,6 @@ def test_a_resumed_page_equals_an_uninterrupted_one(tmp_path):
     assert resumed[1:] == whole[1:]
 
 
-def test_a_new_run_moves_the_old_page_aside(tmp_path):
-    for steps in (8, 4):
-        with Loggers([TrainingPage(options(tmp_path))]) as loggers:
-            train(loggers, 1, steps)
-    assert len(read_page(tmp_path / "run/web")[1]["losses"]) == 4
-    assert len(read_page(tmp_path / "run/web.previous")[1]["losses"]) == 8
-
-
 def test_the_cost_is_linear_finished_files_are_never_touched_again(tmp_path):
     web = tmp_path / "run/web"
     loggers = Loggers([TrainingPage(options(tmp_path))])

@@ -83,8 +83,7 @@ def create_loggers(opt, resume: int | None = None) -> Loggers:
     """The loggers that the options ask for, writing under ``checkpoints_dir/name``.
 
     ``resume``: the ``total_images`` of the checkpoint that training continues from; what the record holds
-    beyond it will be made again and is cut off. None: a new run; an earlier record of the same name is kept
-    beside as ``*.previous.jsonl``. Rank 0 alone logs.
+    beyond it will be made again and is cut off. None: a new run. Rank 0 alone logs.
     """
     if getattr(opt, "rank", 0):
         return Loggers([])

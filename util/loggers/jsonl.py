@@ -1,7 +1,6 @@
 """The record of a run: ``losses.jsonl`` and ``metrics.jsonl``, one JSON object a line."""
 
 import json
-import os
 from pathlib import Path
 
 from util import strict_json
@@ -18,9 +17,7 @@ class JsonlLogger(Logger):
         self.files = {}
         for kind in ("losses", "metrics"):
             path = folder / f"{kind}.jsonl"
-            if resume is None and path.exists() and path.stat().st_size:
-                os.replace(path, folder / f"{kind}.previous.jsonl")
-            elif resume is not None:
+            if resume is not None:
                 cut(path, resume)
             self.files[kind] = open(path, "a", encoding="utf-8")
 
@@ -56,7 +53,7 @@ def read(path: str | Path) -> list[dict]:
             row = json.loads(line)
         except ValueError:
             continue
-        if isinstance(row, dict) and "total_images" in row:
+        if isinstance(row, dict) and isinstance(row.get("total_images"), int):
             rows.append(row)
     return rows
 

@@ -1,8 +1,6 @@
 """``checkpoints/NAME/web/index.html``: curves, scores, and pictures over training; opens from the file system."""
 
-import os
 import shlex
-import shutil
 import sys
 import time
 import zlib
@@ -28,9 +26,6 @@ class TrainingPage(Logger):
         self.web = self.folder / "web"
         self.watch = str(self.web / "index.html")
         self.record = self.web / "images.jsonl"
-        if resume is None and self.record.exists():
-            shutil.rmtree(self.folder / "web.previous", ignore_errors=True)
-            os.replace(self.web, self.folder / "web.previous")
         (self.web / "data").mkdir(parents=True, exist_ok=True)
         self.chunk, self.rows, self.flushed = 0, [], 0.0
         self.state = {"groups": {}, "scores": {}, "last_epoch": 0}

@@ -13,6 +13,7 @@ import requests
 import visdom
 from PIL import Image
 
+from util.errors import UserError
 from util.images import save_image
 from util.loggers import jsonl
 from util.loggers.base import Images, Logger, Progress, warn
@@ -198,7 +199,10 @@ def connect(opt):
 
 def _host(opt) -> str:
     server = opt.display_server
-    return urlparse(server if "//" in server else f"http://{server}").hostname
+    try:
+        return urlparse(server if "//" in server else f"http://{server}").hostname
+    except ValueError:
+        raise UserError(f"--display_server {server!r} is no address; it looks like http://localhost") from None
 
 
 def _is_loopback(host: str) -> bool:
