@@ -103,10 +103,8 @@ def test_saves_by_time(new_run, monkeypatch):
 @pytest.mark.slow
 def test_rotation_keeps_the_newest_epochs_latest_and_best(new_run):
     run = new_run("run", "--n_epochs=9", "--keep_checkpoints=2", "--save_epoch_freq=2", "--save_by_iter")
-    run.folder.mkdir()
-    for name in ("best_net_G.pth", "2019_notes.txt", "old_net_G.pth", "1x_net_G.pth"):
-        (run.folder / name).write_text("kept")
-    assert run() == 0
+    foreign = ("best_net_G.pth", "2019_notes.txt", "old_net_G.pth", "1x_net_G.pth")
+    assert run(after={1: lambda: [(run.folder / name).write_text("kept") for name in foreign]}) == 0
     saved = {path.name.split("_net_")[0] for path in run.folder.glob("*_net_G.pth")}
     assert saved == {"8", "10", "latest", "best", "old", "1x", *(f"iter_{n}" for n in (8, 16, 24, 32, 40))}
     assert (run.folder / "2019_notes.txt").exists()
