@@ -1,6 +1,7 @@
 """Checkpoint files: whole or not at all, never running code from them, and the state that a run resumes from."""
 
 import io
+import itertools
 import os
 import platform
 import warnings
@@ -124,8 +125,7 @@ def set_aside(folder: Path) -> Path | None:
     found = [path for pattern in OF_A_RUN for path in folder.glob(pattern)]
     if not found:
         return None
-    taken = [int(path.name.removeprefix("previous_")) for path in folder.glob("previous_[0-9]*")]
-    aside = folder / f"previous_{max(taken, default=0) + 1}"
+    aside = next(path for n in itertools.count(1) if not (path := folder / f"previous_{n}").exists())
     aside.mkdir()
     for path in found:
         os.replace(path, aside / path.name)
