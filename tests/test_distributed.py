@@ -206,7 +206,7 @@ def score_names(rank, flags):
     model.setup(opt)
     validation = object.__new__(Validation)
     validation.dataset, validation.source = create_dataset(options.for_testing(opt)), "A"
-    validation.count, validation.world_size = 5, opt.world_size
+    validation.count, validation.world_size, validation.told = 5, opt.world_size, set()
     validation.evaluator = SimpleNamespace(score=lambda images: {"sum": float(np.sum(images)), "n": len(images)})
     return validation.run(model)
 
