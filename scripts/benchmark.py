@@ -4,6 +4,7 @@
     python scripts/benchmark.py --sizes 128 --rounds 10 \\
         --settings "plain; default; --precision bf16 --channels_last"
     python scripts/benchmark.py --sizes 256 --dataroot datasets/horse2zebra --settings "default; --cache none"
+    python scripts/benchmark.py --sizes 256 --dataroot datasets/horse2zebra --loading --settings "default; --cache none"
     python scripts/benchmark.py --models negcut --inference --sizes 256 --batches 1 4
 
 Settings are flags of train.py, separated by semicolons; ``default`` is none, ``plain`` is scripts/plain_step.py. They
@@ -40,16 +41,21 @@ PHASES = {"forward": "translate", "update_D": "D", "update_N": "N", "update_G_an
 PHASES["summarize"] = "summaries"
 
 
+def parse(model: str, setting: str, size: int, batch: int, extra: list[str], dataroot: str = "none"):
+    """The options of a setting."""
+    argv = [] if setting in ("plain", "default") else setting.split()
+    argv += ["--model", model, "--batch_size", str(batch), "--dataroot", dataroot]
+    argv += ["--load_size", str(size), "--crop_size", str(size)]
+    with tempfile.TemporaryDirectory() as folder:
+        return options.parse([*argv, "--checkpoints_dir", folder, *extra])
+
+
 class Step:
     """One model under one setting, on random images, and the time or operations of its phases."""
 
     def __init__(self, model: str, setting: str, size: int, batch: int, extra: list[str]):
         self.plain = setting == "plain"
-        argv = [] if setting in ("plain", "default") else setting.split()
-        with tempfile.TemporaryDirectory() as folder:
-            argv += ["--model", model, "--checkpoints_dir", folder, "--batch_size", str(batch)]
-            argv += ["--load_size", str(size), "--crop_size", str(size), "--dataroot", "none"]
-            self.opt = options.parse(argv + extra)
+        self.opt = parse(model, setting, size, batch, extra)
         self.model = create_model(self.opt)
         self.model.setup(self.opt)
         device = self.model.device
@@ -136,14 +142,25 @@ def data_share(args, model: str, setting: str, size: int, batch: int) -> float |
     """Share of the time that a real training loop waits for its images; None without ``--dataroot``."""
     if args.dataroot is None or setting == "plain":
         return None
-    step = Step(model, f"{setting} --dataroot {args.dataroot}", size, batch, args.extra)
-    stopwatch, dataset = Stopwatch(), create_dataset(step.opt)
+    step = Step(model, setting, size, batch, args.extra)
+    stopwatch = Stopwatch()
+    dataset = create_dataset(parse(model, setting, size, batch, args.extra, args.dataroot))
     for i, images in enumerate(stopwatch.watch(dataset, count=lambda b: len(b["A"]))):
         step.images = images
         step()
         if i == args.rounds + args.warmup:
             break
     return stopwatch.data_share
+
+
+def loading_speed(args, model: str, setting: str, size: int, batch: int) -> float:
+    """Images/s that the loader delivers on its own in its second epoch, when a cache is full."""
+    dataset = create_dataset(parse(model, setting, size, batch, args.extra, args.dataroot))
+    for _ in range(2):
+        begun, images = time.perf_counter(), 0
+        for loaded in dataset:
+            images += len(loaded["A"])
+    return images / (time.perf_counter() - begun)
 
 
 def inference_time(step: Step) -> float:
@@ -157,6 +174,12 @@ def inference_time(step: Step) -> float:
 
 def measure(args, model: str, size: int, batch: int) -> list[dict]:
     """A row for each setting."""
+    if args.loading:
+        speeds = [loading_speed(args, model, setting, size, batch) for setting in args.settings]
+        return [
+            {"size": size, "batch": batch, "setting": setting, "images/s": speed}
+            for setting, speed in zip(args.settings, speeds, strict=True)
+        ]
     steps = [Step(model, setting, size, batch, args.extra) for setting in args.settings]
     rows = [{"model": model, "size": size, "batch": batch, "setting": setting} for setting in args.settings]
     if args.flops:
@@ -216,12 +239,15 @@ def main() -> None:
     add("--inference", action="store_true", help="translation instead of training")
     add("--memory", action="store_true", help="also peak memory, each setting in a process of its own")
     add("--dataroot", help="also the share of time that training on this folder waits for images")
+    add("--loading", action="store_true", help="only how many images/s the loader delivers from --dataroot")
     add("--json", type=Path, help="also write the rows to this file")
     add("--child", action="store_true", help=argparse.SUPPRESS)
     args, args.extra = parser.parse_known_args()
     args.settings = [setting.strip() for setting in args.settings.split(";")]
     if args.child:
         return child(args)
+    if args.loading and not args.dataroot:
+        raise UserError("--loading needs --dataroot, a folder with trainA and trainB")
     if not args.flops:
         print(machine())
     rows = []
