@@ -63,14 +63,13 @@ class Step:
         if self.opt.channels_last:
             images = {side: image.to(memory_format=torch.channels_last) for side, image in images.items()}
         self.images = images | {side + "_paths": [""] * batch for side in "AB"}
-        self.step = PlainStep(self.model, norm="torch") if self.plain else None
-        self.take_step = StepGraph(self.model) if self.opt.cuda_graph else self.model.step
+        if self.plain:
+            self.take = PlainStep(self.model, norm="torch").optimize_parameters
+        else:
+            self.take = StepGraph(self.model) if self.opt.cuda_graph else self.model.step
 
     def __call__(self) -> None:
-        if self.plain:
-            self.step.optimize_parameters(self.images)
-        else:
-            self.take_step(self.images)
+        self.take(self.images)
 
     def synchronize(self) -> None:
         if self.model.device.type == "cuda":
@@ -174,14 +173,12 @@ def inference_time(step: Step) -> float:
 
 def measure(args, model: str, size: int, batch: int) -> list[dict]:
     """A row for each setting."""
-    if args.loading:
-        speeds = [loading_speed(args, model, setting, size, batch) for setting in args.settings]
-        return [
-            {"size": size, "batch": batch, "setting": setting, "images/s": speed}
-            for setting, speed in zip(args.settings, speeds, strict=True)
-        ]
-    steps = [Step(model, setting, size, batch, args.extra) for setting in args.settings]
     rows = [{"model": model, "size": size, "batch": batch, "setting": setting} for setting in args.settings]
+    if args.loading:
+        for row in rows:
+            row["images/s"] = loading_speed(args, model, row["setting"], size, batch)
+        return rows
+    steps = [Step(model, setting, size, batch, args.extra) for setting in args.settings]
     if args.flops:
         for row, step in zip(rows, steps, strict=True):
             phases = step.by_phase(flops) or {}

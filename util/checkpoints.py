@@ -22,7 +22,8 @@ MAY_LACK = (".filt", ".kernel", ".num_batches_tracked")
 
 
 # What a run leaves in its folder.
-OF_A_RUN = ("*_net_*.pth", STATE, "train_opt.*", "losses.jsonl", "metrics.jsonl", "loss_log.txt", "web", "tensorboard")
+OF_A_RUN = ("*_net_*.pth", STATE, "train_opt.*", "*.jsonl", "loss_log.txt", "last_images.png", "negatives.html")
+OF_A_RUN += ("web", "tensorboard")
 
 
 @dataclass(frozen=True)

@@ -22,26 +22,25 @@ class ResultPage:
     def __init__(self, folder: str | Path, title: str, header: dict):
         """``header``: plain values make a line; a dict among them (the options) a table that folds out."""
         self.folder, self.title, self.header = Path(folder), title, header
-        self.rows: list[tuple[str, dict[str, str], dict[str, float]]] = []
+        self.rows: list[tuple[str, dict[str, str]]] = []
+        self.scores: dict[str, dict[str, float]] = {}  # score -> image name -> value
 
     def add(self, name: str, images: dict[str, str], scores: dict[str, float] | None = None) -> None:
         """One test image: ``{"real_A": "images/real_A/x.png", ...}``, paths relative to the folder."""
-        self.rows.append((name, dict(images), dict(scores or {})))
+        self.rows.append((name, dict(images)))
+        for score, value in (scores or {}).items():
+            self.scores.setdefault(score, {})[name] = value
 
     def save(self) -> Path:
         """Write ``index.html`` and ``contact_sheet.png``; returns the page's path."""
-        labels = list(dict.fromkeys(label for _, images, _ in self.rows for label in images))
-        scores: dict[str, dict[str, float]] = {}
-        for name, _, values in self.rows:
-            for score, value in values.items():
-                scores.setdefault(score, {})[name] = value
+        labels = list(dict.fromkeys(label for _, images in self.rows for label in images))
         data = {
             "labels": labels,
             "input": _first(labels, ("real", "input"), 0),
             "output": _first(labels, ("fake", "output"), 1),
             "rows": [
                 (name, [html.url(images[label]) if label in images else None for label in labels])
-                for name, images, _ in self.rows
+                for name, images in self.rows
             ],
         }
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +52,7 @@ class ResultPage:
             data=html.script_json(data),
             sheet=f'<a href="contact_sheet.png" download>contact sheet ({rows} images)</a>' if rows else "",
         )
-        _write_scores(self.folder, scores)
+        _write_scores(self.folder, self.scores)
         write_atomic(self.folder / "index.html", page)
         return self.folder / "index.html"
 
@@ -67,7 +66,7 @@ class ResultPage:
         cell, gap = SHEET_SIZE + 4, 16
         width = beside * (len(labels) * cell + gap) - gap + 4
         sheet = Image.new("RGB", (width, -(-len(chosen) // beside) * cell + 4), "white")
-        for i, (_, images, _) in enumerate(chosen):
+        for i, (_, images) in enumerate(chosen):
             for j, label in enumerate(labels):
                 if label not in images:
                     continue

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from util.metrics.images import list_images
+
 WIDTH, LABEL = 100, 10  # columns
 NO_BREAK = "\u00a0"
 SIDES = ("A", "B", "")  # trainA, trainB; paired images lie in train
@@ -52,15 +54,8 @@ def print_start(opt, model, start: str, epoch_images: int, watch: list[str]) -> 
 
 def count(dataroot: str, phase: str) -> str:
     """``200 trainA, 180 trainB``: the images in the folders of ``phase`` that there are."""
-    from util.metrics.images import ENDINGS  # here: it imports torch's functional parts
-
-    found = []
-    for side in SIDES:
-        folder = Path(dataroot) / f"{phase}{side}"
-        if folder.is_dir():
-            images = sum(path.suffix.lower() in ENDINGS and path.name[0] != "." for path in folder.rglob("*"))
-            found.append(f"{images} {folder.name}")
-    return ", ".join(found)
+    folders = [Path(dataroot) / f"{phase}{side}" for side in SIDES]
+    return ", ".join(f"{len(list_images(folder))} {folder.name}" for folder in folders if folder.is_dir())
 
 
 def sizes(opt) -> str:

@@ -147,7 +147,7 @@ class TrainingRun:
 
     def _follow_best(self, epoch: int, scores: dict) -> None:
         """Keep the weights of the best epoch so far as ``best_net_*.pth``."""
-        metric = self.opt.eval_metric or next(iter(scores))
+        metric = self._metric(scores)
         if metric not in scores:
             raise UserError(f"--eval_metric {metric} is not among the scores: {', '.join(scores)}")
         self.model.metric = scores[metric]  # for --lr_policy plateau
@@ -158,12 +158,14 @@ class TrainingRun:
             if found["best_epoch"] == epoch:
                 self._try_to_save("best")
 
-    def _scores(self) -> dict | None:
-        """The last and the best in the record, which may be those of an earlier process."""
+    def _metric(self, scores: dict) -> str:
+        """The score that ``best`` follows: by default the first, a Frechet distance."""
+        return self.opt.eval_metric or next(iter(scores))
+
+    def _last_and_best(self) -> dict | None:
+        """Of the record, which may be that of an earlier process."""
         rows = read(self.folder / "metrics.jsonl")
-        if not rows:
-            return None
-        return summary(self.folder / "metrics.jsonl", self.opt.eval_metric or next(iter(rows[-1]["scores"])))
+        return summary(self.folder / "metrics.jsonl", self._metric(rows[-1]["scores"])) if rows else None
 
     def _try_to_save(self, *names: str | int, at: Position | None = None) -> None:
         """The weights under each name, and the state ``at`` a position. A full disk or a folder that cannot be written
@@ -198,6 +200,6 @@ class TrainingRun:
         """How long it took, the scores, and the next command."""
         if self.opt.quiet:
             return
-        found = self._scores()
+        found = self._last_and_best()
         seconds = time.monotonic() - self.begun
         print_end(self.opt, total - self.first_total, seconds, summary_line(found) if found else "", interrupted)

@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 from util import html
+from util.checkpoints import plain_options
 from util.files import write_atomic
 from util.images import save_image
 from util.loggers import jsonl
@@ -123,13 +124,7 @@ class TrainingPage(Logger):
         page = html.render(
             "training_page",
             title=html.text(opt.name),
-            header=html.header(
-                {
-                    "model": opt.model,
-                    "data": opt.dataroot,
-                    "options": {k: v for k, v in vars(opt).items() if k != "message"},
-                }
-            ),
+            header=html.header({"model": opt.model, "data": opt.dataroot, "options": plain_options(opt)}),
             command=html.text(shlex.join(["python", *sys.argv])),
             groups=html.script_json(GROUPS),
         )

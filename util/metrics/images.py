@@ -29,13 +29,18 @@ RESIZES = {
 }
 
 
-def find_images(folder: str | Path) -> list[Path]:
+def list_images(folder: Path) -> list[Path]:
     """All images below ``folder`` in sorted order; hidden files are left out."""
+    inside = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+    return [p for p in inside if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+
+
+def find_images(folder: str | Path) -> list[Path]:
+    """``list_images`` of a folder that has to have some."""
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; name one that holds images")
-    inside = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
-    paths = [p for p in inside if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+    paths = list_images(folder)
     if not paths:
         raise UserError(f"{folder} holds no image ({' '.join(sorted(ENDINGS))})")
     return paths
