@@ -223,3 +223,17 @@ def test_a_bug_is_a_traceback_and_ctrl_c_says_nothing(capsys):
     with pytest.raises(SystemExit) as end:
         run(fail, KeyboardInterrupt())
     assert end.value.code == 130 and capsys.readouterr().err == ""
+
+
+def test_a_signal_that_comes_while_the_ranks_agree_counts_the_next_time(monkeypatch):
+    """Else one rank stops a step before the others, and they wait for it in different places."""
+    with Interruption() as interruption:
+
+        def agree_slowly(value):
+            if interruption.reason is None:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return value
+
+        monkeypatch.setattr("util.distributed.any_rank", agree_slowly)
+        assert [interruption.requested(), interruption.requested()] == [False, True]
+        assert interruption.reason == "SIGTERM"

@@ -25,9 +25,10 @@ class Interruption:
         """Whether to stop after this step; every rank has to ask, and all get the same answer."""
         if self.reason is None and time.monotonic() >= self.deadline:
             self.reason = "--time_budget is used up"
-        if distributed.any_rank(self.reason is not None):
+        stop = distributed.any_rank(self.reason is not None)
+        if stop:
             self.reason = self.reason or "another rank was told to stop"
-        return self.reason is not None
+        return stop  # not what is known by now: a signal may have come to this rank while they agreed
 
     def __enter__(self):
         for name in SIGNALS:
