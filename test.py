@@ -10,11 +10,11 @@ from tqdm.auto import tqdm
 import options
 from data import create_dataset
 from models import create_model
-from util.checkpoints import plain_options
 from util.errors import run
 from util.images import result_name, save_image, tensor2im
-from util.result_page import ResultPage
-from util.run_summary import print_options
+from util.pages.result_page import ResultPage
+from util.run.checkpoints import plain_options
+from util.run.run_summary import print_options
 
 
 def main() -> None:

@@ -9,15 +9,15 @@ import sys
 import options
 from data import create_dataset
 from models import create_model
-from models.step_graph import StepGraph
 from util import distributed
-from util.checkpoints import Position
 from util.errors import run
-from util.interruption import EXIT_CODE, Interruption
 from util.loggers import Progress, create_loggers
-from util.stopwatch import Stopwatch
-from util.training_run import TrainingRun
-from util.validation import create_validation
+from util.run.checkpoints import Position
+from util.run.interruption import EXIT_CODE, Interruption
+from util.run.step_graph import StepGraph
+from util.run.stopwatch import Stopwatch
+from util.run.training_run import TrainingRun
+from util.run.validation import create_validation
 
 
 def main() -> None:

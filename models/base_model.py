@@ -9,14 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.inference.architecture import load_weights
 from models.networks import init_net  # noqa: F401  (official model files expect it here)
 from models.networks.blocks import make_channels_last
 from models.schedulers import get_scheduler
-from util import checkpoints, distributed, precision
+from util import distributed, precision
 from util.devices import get_device
 from util.errors import UserError
 from util.image_pool import ImagePool
 from util.random_state import rng_state, set_rng_state
+from util.run import checkpoints
 
 
 class BaseModel(ABC):
@@ -253,7 +255,7 @@ class BaseModel(ABC):
             if net is self.netG_ema and not path.exists():
                 net.load_state_dict(self.generator().state_dict())  # the average starts here
             else:
-                checkpoints.load_weights(net, path, self.architecture_flags)
+                load_weights(net, path, self.architecture_flags)
 
     def training_state(self) -> dict:
         """What the next step depends on and all ranks share."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from models.cut_model import Branch, CUTModel
+from models.inference.architecture import load_weights
 from models.losses import patch_nce_loss, patch_similarities
-from util import checkpoints
 
 HARD = 0.01  # weight of a hard negative in the loss, in units of the positive's
 CANDIDATES = 4096  # positions of an image and layer among which the region nearest to a negative is looked for
@@ -45,7 +45,7 @@ def load_contrastive(model: CUTModel, folder: Path, epoch: str) -> None:
     """The networks that make translations, queries, keys and negatives; D may be missing."""
     for name, net in model.networks().items():
         if name in ("G", "F", "N", "F_"):
-            checkpoints.load_weights(net, folder / f"{epoch}_net_{name}.pth", model.architecture_flags, "--epochs")
+            load_weights(net, folder / f"{epoch}_net_{name}.pth", model.architecture_flags, "--epochs")
 
 
 def hard_share(positive: np.ndarray, negative: np.ndarray, temperature: float) -> float:

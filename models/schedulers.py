@@ -3,7 +3,7 @@
 from torch.optim import Optimizer, lr_scheduler
 
 from util.errors import UserError
-from util.loggers.base import higher_is_better
+from util.metrics.names import higher_is_better
 
 
 def get_scheduler(optimizer: Optimizer, opt):

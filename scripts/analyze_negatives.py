@@ -25,16 +25,15 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import repository  # noqa: F401
 import torch
 from PIL import Image, ImageDraw
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import options  # noqa: E402
-from data import create_dataset  # noqa: E402
-from models import create_model  # noqa: E402
-from models.cut_model import CUTModel  # noqa: E402
-from models.negative_analysis import (  # noqa: E402
+import options
+from data import create_dataset
+from models import create_model
+from models.cut_model import CUTModel
+from models.negative_analysis import (
     HARD,
     Layer,
     candidate_keys,
@@ -43,13 +42,13 @@ from models.negative_analysis import (  # noqa: E402
     measure,
     nearest_regions,
 )  # fmt: skip
-from util import html  # noqa: E402
-from util.comparison import loss_curve, read_run  # noqa: E402
-from util.errors import UserError, run  # noqa: E402
-from util.files import write_atomic  # noqa: E402
-from util.flag_types import positive_int  # noqa: E402
-from util.images import tensor2im  # noqa: E402
-from util.plots import Curve, picture, plot, table  # noqa: E402
+from util import html
+from util.errors import UserError, run
+from util.files import write_atomic
+from util.flag_types import positive_int
+from util.images import tensor2im
+from util.pages.comparison import loss_curve, read_run
+from util.pages.plots import Curve, picture, plot, table
 
 EDGES = np.linspace(-1, 1, 101)  # of the histograms
 SHOWN_NEGATIVES = 6  # a query

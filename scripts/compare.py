@@ -31,25 +31,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from repository import ROOT
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import options
+from data import create_dataset
+from models import create_model
+from models.inference.architecture import load_weights
+from scripts.data.score_toy import score
+from util.errors import UserError, run
+from util.files import write_atomic
+from util.flag_types import positive_int, seconds
+from util.images import tensor2im
+from util.loggers.jsonl import read
+from util.metrics.images import read_image
+from util.metrics.records import append_scores
+from util.pages import comparison_page
+from util.pages.comparison import EMA, read_run
+from util.run.interruption import EXIT_CODE
 
-import options  # noqa: E402
-from data import create_dataset  # noqa: E402
-from models import create_model  # noqa: E402
-from scripts.score_toy import score  # noqa: E402
-from util import checkpoints, comparison_page  # noqa: E402
-from util.comparison import EMA, read_run  # noqa: E402
-from util.errors import UserError, run  # noqa: E402
-from util.files import write_atomic  # noqa: E402
-from util.flag_types import positive_int, seconds  # noqa: E402
-from util.images import tensor2im  # noqa: E402
-from util.interruption import EXIT_CODE  # noqa: E402
-from util.loggers.jsonl import read  # noqa: E402
-from util.metrics.images import read_image  # noqa: E402
-from util.metrics.records import append_scores  # noqa: E402
-
-ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ("metrics.jsonl", "drawn_scores.jsonl")  # of scores, in a run's folder: training's, and ours
 FINISHED = "compared.json"  # in a run's folder: the flags that it was trained with, to its end
 
@@ -180,7 +179,7 @@ def score_and_show(opt: argparse.Namespace, folder: Path, show: bool) -> dict[st
     paths = [Path(path) for batch in batches for path in batch[side + "_paths"]]
 
     def translate(file: str, count: int) -> list[np.ndarray]:
-        checkpoints.load_weights(net, folder / file, model.architecture_flags)
+        load_weights(net, folder / file, model.architecture_flags)
         with torch.inference_mode():
             return [tensor2im(image) for batch in batches[:count] for image in net(batch[side].to(model.device))]
 

@@ -13,19 +13,18 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import repository  # noqa: F401
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from util.devices import get_device, parse_gpu_ids  # noqa: E402
-from util.errors import UserError, run  # noqa: E402
-from util.loggers.jsonl import read  # noqa: E402
-from util.metrics.evaluator import Evaluator  # noqa: E402
-from util.metrics.features import resolve  # noqa: E402
-from util.metrics.images import RESIZES, find_images, pair_by_name, read_image  # noqa: E402
-from util.metrics.protocols import PROTOCOLS  # noqa: E402
-from util.metrics.records import append_scores, format_score, summary, summary_line  # noqa: E402
-from util.metrics.structure import outside_scores, read_pair, structure_scores  # noqa: E402
-from util.result_page import add_scores  # noqa: E402
+from util.devices import get_device, parse_gpu_ids
+from util.errors import UserError, run
+from util.loggers.jsonl import read
+from util.metrics.evaluator import Evaluator
+from util.metrics.features import resolve
+from util.metrics.images import RESIZES, find_images, pair_by_name, read_image
+from util.metrics.protocols import PROTOCOLS
+from util.metrics.records import append_scores, format_score, summary, summary_line
+from util.metrics.structure import outside_scores, read_pair, structure_scores
+from util.pages.result_page import add_scores
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

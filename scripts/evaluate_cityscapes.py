@@ -10,17 +10,15 @@ drn_d_22.pth
 
 import argparse
 import re
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import numpy as np
+import repository  # noqa: F401
+from tqdm.auto import tqdm
 
-import numpy as np  # noqa: E402
-from tqdm.auto import tqdm  # noqa: E402
-
-from util.devices import get_device, parse_gpu_ids  # noqa: E402
-from util.errors import UserError, run  # noqa: E402
-from util.metrics.cityscapes import (  # noqa: E402
+from util.devices import get_device, parse_gpu_ids
+from util.errors import UserError, run
+from util.metrics.cityscapes import (
     CLASSES,
     LABEL_ENDINGS,
     MODELS,
@@ -30,8 +28,8 @@ from util.metrics.cityscapes import (  # noqa: E402
     read_label,
     segmentation_scores,
 )
-from util.metrics.images import FILTERS, find_images, read_image  # noqa: E402
-from util.metrics.records import append_scores  # noqa: E402
+from util.metrics.images import FILTERS, find_images, read_image
+from util.metrics.records import append_scores
 
 
 def main(argv: list[str] | None = None) -> None:

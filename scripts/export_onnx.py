@@ -9,18 +9,16 @@ Batch norm and dropout are exported in evaluation mode, as test.py --eval has th
 """
 
 import argparse
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
+import repository  # noqa: F401
 import torch
 from torch import Tensor
 
-from models.translator import Translator
+from models.inference.translator import Translator
 from util.errors import UserError, run
 from util.files import replacing
 from util.flag_types import positive_int

@@ -7,16 +7,14 @@ Architecture, sizes, norm and anti-aliasing are read from the names and shapes o
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+import repository  # noqa: F401
 import torch
 
-from util import checkpoints
-from util.architecture import guess_network
+from models.inference.architecture import guess_network
 from util.errors import UserError, run
+from util.run import checkpoints
 
 
 def main() -> None:

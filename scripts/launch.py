@@ -12,13 +12,11 @@ follows on the command line is added and wins.
 import os
 import shlex
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from repository import ROOT
 
 from util.errors import UserError, run
 
-ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = ROOT / "scripts" / "experiments"
 SECTIONS = ("both", "train", "test")
 

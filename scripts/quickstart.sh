@@ -10,7 +10,7 @@ if [ -n "$DATAROOT" ]; then
     name=h2z small=()
 else
     DATAROOT=datasets/toy name=quickstart
-    [ -d "$DATAROOT" ] || python scripts/make_toy_dataset.py "$DATAROOT"
+    [ -d "$DATAROOT" ] || python scripts/data/make_toy_dataset.py "$DATAROOT"
     # A small network and small images, so that two CPU cores are enough.
     small=(--netG resnet_4blocks --ngf 16 --netD n_layers --n_layers_D 2 --ndf 16 --netF_nc 64 --num_patches 64)
     small+=(--load_size 64 --crop_size 64 --n_epochs 3 --n_epochs_decay 3 --lr 0.0004 --eval_freq 3 --num_threads 0)
@@ -25,7 +25,7 @@ done
 python train.py --dataroot "$DATAROOT" --name "$name" --model negcut "${small[@]}" "$@"
 python test.py --name "$name"
 if [ -d "$DATAROOT/testA_truth" ]; then
-    python scripts/score_toy.py "$DATAROOT" --name "$name" --summary
+    python scripts/data/score_toy.py "$DATAROOT" --name "$name" --summary
 fi
 echo
 echo "done in $((SECONDS - started)) seconds after the installation"

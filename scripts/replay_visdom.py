@@ -7,10 +7,9 @@ For runs that were trained while no server was there, or on another machine.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import repository  # noqa: F401
 
 from util.errors import UserError, run
 from util.loggers.visdom_page import VisdomPage

@@ -4,22 +4,20 @@
     python scripts/translate.py --weights latest_net_G.pth horse.jpg --out zebras
 
 Files, folders (with those below them) and patterns; any size. The size is kept: sides that are no multiple of 4 are
-padded and cut back, large pictures are translated in tiles that fit together (models/tiling.py). Transparency is kept,
-EXIF orientation applied, colours are taken to sRGB, 16 bits to 8.
+padded and cut back, large pictures are translated in tiles that fit together (models/inference/tiling.py).
+Transparency is kept, EXIF orientation applied, colours are taken to sRGB, 16 bits to 8.
 """
 
 import argparse
 import glob
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+import repository  # noqa: F401
 from PIL import Image, ImageCms
 from tqdm.auto import tqdm
 
 from data.image_folder import is_image_file, make_dataset
-from models.translator import Translator
+from models.inference.translator import Translator
 from util.devices import get_device, parse_gpu_ids
 from util.errors import UserError, run
 from util.files import replacing

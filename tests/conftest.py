@@ -1,14 +1,12 @@
-"""Fixtures for all tests: the folders that only some machines have, and the repository on the path."""
+"""Fixtures for all tests: the folders that only some machines have."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
 torch.set_num_threads(1)  # small tensors: more threads wait for each other, for minutes on a busy machine
 
 

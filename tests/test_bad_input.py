@@ -22,8 +22,8 @@ from tiny_run import CONTRASTIVE, FLAGS, draw_images
 import options
 import train
 from models import create_model
-from util.checkpoints import Position, save_state
 from util.errors import UserError
+from util.run.checkpoints import Position, save_state
 
 ROOT = Path(__file__).parents[1]
 spec = spec_from_file_location("test_command", ROOT / "test.py")

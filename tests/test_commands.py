@@ -50,7 +50,7 @@ def rows(path: Path) -> list[dict]:
 def place(tmp_path_factory) -> Path:
     """A folder in which NEGCUT has been trained for two epochs and tested; one test image lies in a folder below."""
     folder = tmp_path_factory.mktemp("place")
-    command(folder, "scripts/make_toy_dataset.py", "datasets/toy", "--size", 32, "--train", 4, "--test", 3)
+    command(folder, "scripts/data/make_toy_dataset.py", "datasets/toy", "--size", 32, "--train", 4, "--test", 3)
     for side in "AB":
         (folder / f"datasets/toy/test{side}/more").mkdir()
         shutil.copy(folder / f"datasets/toy/train{side}/0001.png", folder / f"datasets/toy/test{side}/more/0000.png")
@@ -122,8 +122,8 @@ def test_all_test_images_are_translated_and_equal_names_kept_apart(place):
 
 
 def test_translations_are_those_of_the_saved_generator(place):
+    from models.inference.architecture import load_weights
     from models.networks import define_G
-    from util.checkpoints import load_weights
 
     net = define_G(3, 3, 2, "resnet_4blocks", "instance")
     load_weights(net, place / "checkpoints/toy/latest_net_G.pth", "--netG")

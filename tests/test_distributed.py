@@ -19,9 +19,10 @@ import options
 import train
 from data import create_dataset
 from models import create_model
-from util import checkpoints, distributed
+from util import distributed
 from util.devices import parse_gpu_ids
 from util.errors import UserError
+from util.run import checkpoints
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
@@ -158,7 +159,7 @@ def test_a_run_goes_from_two_ranks_to_one_to_three(images, tmp_path):
 def bad_on_one_rank(rank, flags):
     """A NaN in one rank's image; what each rank warns."""
     from models.cut_model import CUTModel
-    from util import training_run
+    from util.run import training_run
 
     said, set_input, steps = [], CUTModel.set_input, iter(range(1, 1000))
 
@@ -198,7 +199,7 @@ def test_weights_that_drift_apart_end_the_run(images, tmp_path):
 
 def score_names(rank, flags):
     """What a validation on this rank returns."""
-    from util.validation import Validation
+    from util.run.validation import Validation
 
     opt = options.parse(flags)
     distributed.start(opt)

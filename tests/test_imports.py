@@ -67,13 +67,13 @@ MAY_IMPORT = {
 
 
 # A second name for notebooks, resolved when it is used.
-EXCEPT = {"util.translator": {"models", "models.translator"}}
+EXCEPT = {"util.translator": {"models", "models.inference.translator"}}
 
 
 def test_the_walk_sees_the_files():
     assert {"train", "test", "util", "util.files", "models.networks.blocks", "scripts.evaluate"} <= MODULES.keys()
-    assert {"options", "data", "models", "util.checkpoints"} <= imports("train")
-    assert "util.metrics.evaluator" in imports("util.validation") - needed_at_import("util.validation")
+    assert {"options", "data", "models", "util.run.checkpoints"} <= imports("train")
+    assert "util.metrics.evaluator" in imports("util.run.validation") - needed_at_import("util.run.validation")
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
@@ -116,7 +116,7 @@ def test_within_models():
 def test_every_module_can_be_imported_first():
     """In a process of its own for each package: a hidden circle shows only in some orders."""
     code = "import sys; sys.path.insert(0, {root!r}); import importlib; importlib.import_module({module!r})"
-    for module in ("util.training_run", "models.base_model", "models.networks.blocks", "options.checks"):
+    for module in ("util.run.training_run", "models.base_model", "models.networks.blocks", "options.checks"):
         done = subprocess.run(
             [sys.executable, "-c", code.format(root=str(ROOT), module=module)], capture_output=True, text=True
         )

@@ -1,4 +1,4 @@
-"""A short training run on the drawn dataset beats both baselines of scripts/score_toy.py.
+"""A short training run on the drawn dataset beats both baselines of scripts/data/score_toy.py.
 
 Measured with the flags below, 1,200 steps, seeds 0 to 3: stripes 0.77 to 0.92, error 16.5 to 20.3. Input copied: 0.03,
 26.1; untrained network: 0.00, 44.3. (With jitter, which changes the period of the stripes, and a faster learning rate
@@ -24,10 +24,10 @@ def command(folder: Path, *argv: str) -> None:
 
 @pytest.mark.slow
 def test_short_training_beats_copying_and_an_untrained_network(tmp_path):
-    command(tmp_path, "scripts/make_toy_dataset.py", "toy")
+    command(tmp_path, "scripts/data/make_toy_dataset.py", "toy")
     command(tmp_path, "train.py", "--dataroot", "toy", "--name", "toy", "--model", "negcut", *FLAGS.split())
     command(tmp_path, "test.py", "--name", "toy", "--quiet")
-    command(tmp_path, "scripts/score_toy.py", "toy", "--name", "toy", "--json", "scores.json")
+    command(tmp_path, "scripts/data/score_toy.py", "toy", "--name", "toy", "--json", "scores.json")
     found = json.loads((tmp_path / "scores.json").read_text())["mean"]
     ours, copied, untrained = (found[name] for name in ("translated", "input copied", "untrained network"))
     assert ours["stripes"] > max(copied["stripes"], untrained["stripes"]) + 0.4

@@ -1,7 +1,9 @@
-"""The one exception that a user's mistake raises, and the entry point that prints it."""
+"""The one exception that a user's mistake raises, the entry point that prints it, and warnings."""
 
 import errno
 import sys
+
+from tqdm import tqdm
 
 
 class UserError(Exception):
@@ -16,6 +18,11 @@ HINTS = {
     "DataLoader worker": "if memory ran out, fewer --num_threads or --cache none help; --continue_train goes on",
 }
 NO_SPACE_OR_RIGHT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENAMETOOLONG)
+
+
+def warn(message: str) -> None:
+    """One line on stderr that doesn't tear the progress bar."""
+    tqdm.write(f"warning: {message}", file=sys.stderr)
 
 
 def run(main, *args) -> None:

@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 from util import strict_json
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "pages"
 
 
 def render(name: str, **parts: str) -> str:
-    """``templates/NAME.html`` with each ``{{part}}`` replaced; ``{{css}}`` and ``{{js}}`` by NAME's files.
+    """``pages/NAME.html`` with each ``{{part}}`` replaced; ``{{css}}`` and ``{{js}}`` by NAME's files.
 
     The parts are put in as they are: escape with ``text``, ``script_json`` or ``table`` first.
     """

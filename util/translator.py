@@ -1,9 +1,9 @@
-"""``from util.translator import Translator``, for notebooks; it lives in models/translator.py."""
+"""``from util.translator import Translator``, for notebooks; it lives in models/inference/translator.py."""
 
 
 def __getattr__(name: str):
     if name != "Translator":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from models.translator import Translator  # lazily: util imports nothing of models
+    from models.inference.translator import Translator  # lazily: util imports nothing of models
 
     return Translator

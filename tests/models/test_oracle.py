@@ -1,4 +1,4 @@
-"""The fast step against a slow one written from the equations (scripts/plain_step.py), in float64.
+"""The fast step against a slow one written from the equations (scripts/dev/plain_step.py), in float64.
 
 Both draw the same positions, noise and flips. Losses and gradients of the first step and the weights after two steps
 must agree to rounding; gradients too, because Adam's steps hardly show how large they were.
@@ -15,7 +15,7 @@ from recordings import watch_gradients
 from torch.testing import assert_close as assert_tensors_close
 
 from models import create_model
-from scripts.plain_step import PlainStep
+from scripts.dev.plain_step import PlainStep
 
 pytestmark = pytest.mark.slow
 TINY = "--netG resnet_4blocks --ngf 4 --ndf 4 --netD n_layers --n_layers_D 2 --netF_nc 16 --num_patches 24"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from recordings import Recording, difference, watch_gradients
 
-from scripts.plain_step import PlainStep
+from scripts.dev.plain_step import PlainStep
 
 SCENARIOS = ["negcut", "fastnegcut", "negcut_batch2", "negcut_neg_gen", "negcut_neg_gen_al", "negcut_neg_param"]
 SCENARIOS += ["cut", "fastcut"]

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 import pytest
 from tiny_run import CONTRASTIVE, FLAGS, draw_images
 
-from scripts import compare, make_toy_dataset, score_toy
+from scripts import compare
+from scripts.data import make_toy_dataset, score_toy
 from util.errors import UserError
 
 SIZE = 32  # the smallest that is drawn

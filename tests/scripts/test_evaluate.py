@@ -14,7 +14,7 @@ from util.errors import UserError
 from util.loggers.jsonl import read
 from util.metrics import protocols
 from util.metrics.evaluator import Evaluator
-from util.result_page import ResultPage
+from util.pages.result_page import ResultPage
 
 SCRIPT = Path(evaluate.__file__)
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from scripts import evaluate_cityscapes, prepare_cityscapes
+from scripts import evaluate_cityscapes
+from scripts.data import prepare_cityscapes
 from util.errors import UserError
 from util.loggers.jsonl import read
 from util.metrics.cityscapes import COLOURS, IDS

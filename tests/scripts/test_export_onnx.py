@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from models import networks
-from models.translator import Translator
+from models.inference.translator import Translator
 from scripts import export_onnx
 from util.errors import UserError
 

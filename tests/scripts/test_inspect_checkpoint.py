@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from models import networks
+from models.inference.architecture import load_weights
 from scripts.inspect_checkpoint import describe
-from util import checkpoints
 from util.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def test_official_files_of_several_kinds_load(tmp_path):
     torch.save(state, file)
     assert any("module." in line for line in describe(file))
     net = generator()
-    checkpoints.load_weights(net, file, "")
+    load_weights(net, file, "")
     assert all(torch.equal(value, net.state_dict()[key]) for key, value in trained.state_dict().items())
 
 
@@ -48,7 +48,7 @@ def test_batch_norm_from_before_its_counter(tmp_path):
     state = {k: v for k, v in trained.state_dict().items() if not k.endswith(".num_batches_tracked")}
     torch.save(state, file)
     net = generator(norm="batch")
-    checkpoints.load_weights(net, file, "")
+    load_weights(net, file, "")
     assert torch.equal(net.state_dict()["model.2.weight"], state["model.2.weight"])
 
 
@@ -57,7 +57,7 @@ def test_the_loading_error_names_the_flags_of_the_file(tmp_path):
     torch.save(generator(netG="resnet_6blocks", no_antialias_up=True).state_dict(), file)
     flags = "--netG resnet_6blocks --ngf 2 --input_nc 3 --output_nc 3 --normG instance --no_dropout --no_antialias_up"
     with pytest.raises(UserError, match=flags):
-        checkpoints.load_weights(generator(), file, "")
+        load_weights(generator(), file, "")
 
 
 @pytest.mark.parametrize("netG", ["resnet_4blocks", "unet_128"])

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from models import networks
-from models.translator import Translator
+from models.inference.translator import Translator
 from scripts import translate
 from util.errors import UserError
 

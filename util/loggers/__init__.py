@@ -4,8 +4,9 @@ import errno
 
 import torch
 
+from util.errors import warn
 from util.images import tensor2im
-from util.loggers.base import GROUPS, Images, Logger, Progress, loss_group, warn
+from util.loggers.base import GROUPS, Images, Logger, Progress, loss_group
 
 __all__ = ["GROUPS", "Images", "Logger", "Loggers", "Progress", "create_loggers", "loss_group"]
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 Images = dict[str, np.ndarray]  # label -> (H, W, 3) uint8
 
@@ -108,20 +107,6 @@ def loss_group(name: str) -> str:
 def plotted_scores(scores: dict) -> dict[str, float]:
     """The scores among what an evaluation found: no counts, no names, and no standard errors (NAME_se)."""
     return {name: x for name, x in scores.items() if isinstance(x, float) and not name.endswith("_se")}
-
-
-HIGHER = ("ssim", "psnr", "acc", "iou", "map", "precision", "recall", "density", "coverage", "inception score")
-HIGHER += ("class_", "self_similarity", "edge_similarity", "stripes")
-
-
-def higher_is_better(score: str) -> bool:
-    """Whether larger is better (accuracies, IoU, SSIM, ...); FID, KID, errors and distances are better when small."""
-    return any(word in score.lower() for word in HIGHER)
-
-
-def warn(message: str) -> None:
-    """One line on stderr that doesn't tear the progress bar."""
-    tqdm.write(f"warning: {message}", file=sys.stderr)
 
 
 def memory_gb() -> float:

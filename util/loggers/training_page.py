@@ -7,11 +7,12 @@ import zlib
 from pathlib import Path
 
 from util import html
-from util.checkpoints import plain_options
 from util.files import write_atomic
 from util.images import save_image
 from util.loggers import jsonl
-from util.loggers.base import GROUPS, Images, Logger, Progress, higher_is_better, loss_group, plotted_scores
+from util.loggers.base import GROUPS, Images, Logger, Progress, loss_group, plotted_scores
+from util.metrics.names import higher_is_better
+from util.run.checkpoints import plain_options
 
 CHUNK_ROWS = 250  # of a data file: only the last one is written again
 FLUSH_SECONDS = 60  # at most between two looks of the page at new losses

@@ -13,10 +13,10 @@ import requests
 import visdom
 from PIL import Image
 
-from util.errors import UserError
+from util.errors import UserError, warn
 from util.images import save_image
 from util.loggers import jsonl
-from util.loggers.base import Images, Logger, Progress, warn
+from util.loggers.base import Images, Logger, Progress
 from util.loggers.grid import grid
 from util.loggers.visdom_page import VisdomPage
 

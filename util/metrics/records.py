@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from util import strict_json
-from util.loggers.base import higher_is_better
 from util.loggers.jsonl import read
+from util.metrics.names import higher_is_better
 
 COUNTS = ("images", "references")
 

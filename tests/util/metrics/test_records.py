@@ -7,7 +7,8 @@ import pytest
 
 from util.loggers import Progress
 from util.loggers.jsonl import JsonlLogger, read
-from util.metrics.records import append_scores, format_score, higher_is_better, summary, summary_line
+from util.metrics.names import higher_is_better
+from util.metrics.records import append_scores, format_score, summary, summary_line
 
 
 def scores(value: float, images: int = 120, name: str = "FID") -> dict:

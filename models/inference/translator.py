@@ -1,0 +1,178 @@
+"""A trained generator as a function from picture to picture, for notebooks and scripts/translate.py.
+
+from util.translator import Translator
+Translator("checkpoints/h2z")(Image.open("horse.jpg")).save("zebra.png")
+"""
+
+import json
+import math
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from models import find_model_using_name, networks
+from models.inference.architecture import guess_network, load_weights
+from models.inference.tiling import FixedNoise, reach, translate_tiles
+from models.networks.blocks import make_channels_last
+from util.decode import to_8_bit
+from util.errors import UserError
+from util.precision import autocast, configure
+from util.run import checkpoints
+
+SMALLEST = 16  # pixels a side: smaller pictures are padded to it
+MODES = {1: "L", 3: "RGB"}
+
+
+class Translator:
+    """``source``: an experiment's folder, or a generator's ``.pth`` file (any of this family, official ones too).
+
+    epoch: latest, best or a number. net: the name of another network than the one that translates in the trained
+    direction, such as G_B or G_ema. device: by default a GPU if there is one. precision: fp32, tf32 or bf16.
+    tile: pixels; pictures of more than tile x tile are translated in tiles (None: what surely fits, 0: never).
+    evaluate: batch norm and dropout in evaluation mode, as with test.py --eval.
+    ``UserError`` for what cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        source: str | Path,
+        epoch: str | int = "latest",
+        net: str | None = None,
+        device: str | None = None,
+        precision: str = "fp32",
+        tile: int | None = None,
+        evaluate: bool = False,
+    ):
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.precision = precision
+        configure(precision, self.device)
+        self.tile = pixels_at_once(self.device) if tile is None else tile
+        source = Path(source)
+        if source.is_file():
+            self.net = load_file(source)
+        else:
+            self.net = load_experiment(source, epoch, net)
+        self.net.to(self.device).requires_grad_(False).train(not evaluate)
+        make_channels_last(self.net)
+        self.stride, self.radius = reach(self.net)
+        self.input_nc = next(p for p in self.net.parameters() if p.dim() == 4).shape[1]
+        if self.input_nc not in MODES:
+            raise UserError(f"{source} takes images of {self.input_nc} channels; pictures have 1 or 3: use test.py")
+        # Batch norm in training mode would mix the images of a batch.
+        self.mixes_images = any(isinstance(m, _BatchNorm) and m.training for m in self.net.modules())
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """One picture of any size and mode -> the translation, of its size, upright, in sRGB, with its transparency."""
+        return self.translate([image])[0]
+
+    def translate(self, images: list[Image.Image]) -> list[Image.Image]:
+        """Several pictures; those of one size are one batch."""
+        upright = [image if orientation(image) == 1 else ImageOps.exif_transpose(image) for image in images]
+        alphas = [image.convert("RGBA").getchannel("A") if image.has_transparency_data else None for image in upright]
+        pixels = [np.asarray(to_8_bit(image, MODES[self.input_nc])) for image in upright]
+        pixels = [array[..., None] if array.ndim == 2 else array for array in pixels]
+        results: dict[int, np.ndarray] = {}
+        for shape in dict.fromkeys(array.shape for array in pixels):
+            same = [i for i, array in enumerate(pixels) if array.shape == shape]
+            results |= zip(same, self.translate_pixels([pixels[i] for i in same]), strict=True)
+        translated = [to_image(results[i]) for i in range(len(images))]
+        for image, alpha in zip(translated, alphas, strict=True):
+            if alpha is not None:
+                image.putalpha(alpha)
+        return translated
+
+    def translate_pixels(self, pixels: list[np.ndarray]) -> list[np.ndarray]:
+        """uint8 arrays (H, W, input channels) of one shape -> (H, W, output channels)."""
+        height, width = pixels[0].shape[:2]
+        h, w = (max(math.ceil(side / self.stride) * self.stride, SMALLEST) for side in (height, width))
+        if (h, w) != (height, width):
+            pixels = [np.pad(array, ((0, h - height), (0, w - width), (0, 0)), "reflect") for array in pixels]
+        if self.tile and h * w > self.tile**2:
+            outputs = [translate_tiles(self.net, self.run, array, self.tile) for array in pixels]
+        else:
+            batch = torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2))
+            with FixedNoise(self.net, h, w):
+                batches = batch.split(1) if self.mixes_images else [batch]
+                outputs = [output for part in batches for output in self.run(part)]
+        return [output[:height, :width] for output in outputs]
+
+    def run(self, batch: Tensor) -> np.ndarray:
+        """One pass: (B, C, H, W) uint8 -> (B, H, W, C') uint8."""
+        x = batch.to(self.device, memory_format=torch.channels_last).float().div(127.5).sub(1)
+        with torch.inference_mode(), autocast(self.precision, self.device):
+            y = self.net(x)
+        y = y.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+        return y.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF's, 1 for upright."""
+    return image.getexif().get(0x0112, 1) if "exif" in image.info else 1
+
+
+def pixels_at_once(device: torch.device) -> int:
+    """Side of a square that surely fits: a default generator in fp32 takes about 1.7 KB a pixel, 2.3 GB in all for the
+    1024 that are chosen on a CPU."""
+    if device.type != "cuda":
+        return 1024
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(512, min(4096, math.isqrt(free // 4096) // 256 * 256))
+
+
+def to_image(pixels: np.ndarray) -> Image.Image:
+    channels = pixels.shape[2]
+    if channels not in MODES:
+        raise UserError(f"the network gives images of {channels} channels; pictures have 1 or 3: use test.py")
+    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels))
+
+
+def load_experiment(folder: Path, epoch: str | int, name: str | None) -> nn.Module:
+    """The generator of an experiment, by the options saved beside it."""
+    if not folder.is_dir():
+        raise UserError(f"there is no experiment {folder}; name a folder below checkpoints, or a .pth file")
+    path = folder / "train_opt.json"
+    if not path.exists():  # trained with an official code base
+        return load_file(folder / f"{epoch}_net_{name or 'G'}.pth", "--epoch")
+    try:
+        opt = Namespace(**json.loads(path.read_text()))
+    except (ValueError, TypeError):
+        raise UserError(f"{path} is not a readable JSON file; restore it, or name the generator's .pth file") from None
+    opt.isTrain, opt.gpu_ids, opt.precision = False, [], "fp32"
+    model = find_model_using_name(opt.model)(opt)
+    model.see_first_batch([dummy_batch(opt)])
+    net = getattr(model, "net" + name.removesuffix("_ema"), None) if name else model.generator()
+    if not isinstance(net, nn.Module):
+        raise UserError(f"{folder} has no network {name}; its networks are {', '.join(model.networks())}")
+    name = name or next(key for key, value in model.networks().items() if value is net)
+    load_weights(net, folder / f"{epoch}_net_{name}.pth", model.architecture_flags)
+    return net
+
+
+def dummy_batch(opt: Namespace) -> dict:
+    """For models that make networks in their first forward pass."""
+    side = opt.crop_size
+    A, B = torch.zeros(1, opt.input_nc, side, side), torch.zeros(1, opt.output_nc, side, side)
+    if opt.direction == "BtoA":
+        A, B = B, A
+    return {"A": A, "B": B, "A_paths": [""], "B_paths": [""]}
+
+
+def load_file(path: Path, flag: str = "--weights") -> nn.Module:
+    """A generator of the architecture that its weights tell."""
+    guess = guess_network(checkpoints.read_weights(path, flag))
+    if guess is None or guess.kind != "generator":
+        found = f"it is a {guess.kind}" if guess else "its architecture is unknown"
+        raise UserError(f"{path} is no generator of this family ({found}); name one, such as latest_net_G.pth")
+    flags = Namespace(**guess.flags)
+    net = networks.define_G(
+        flags.input_nc, flags.output_nc, flags.ngf, flags.netG, guess.flags.get("normG", "instance"),
+        not guess.flags.get("no_dropout", True), no_antialias=guess.flags.get("no_antialias", False),
+        no_antialias_up=guess.flags.get("no_antialias_up", False), opt=flags,
+    )  # fmt: skip
+    load_weights(net, path, "", flag)
+    return net

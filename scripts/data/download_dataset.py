@@ -1,0 +1,254 @@
+"""Fetch a data set of the CycleGAN, CUT or pix2pix authors into datasets/NAME.
+
+    python scripts/data/download_dataset.py horse2zebra
+    python scripts/data/download_dataset.py --list
+    python scripts/data/download_dataset.py horse2zebra --archive horse2zebra.zip     (fetched on another machine)
+
+A download that was cut off goes on where it stopped. Where its size and SHA-256 are known they are checked; for the
+others the SHA-256 is printed, and --sha256 checks it. Licences are the authors'; most sets are for research only.
+"""
+
+import argparse
+import hashlib
+import shutil
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import repository  # noqa: F401
+from tqdm.auto import tqdm
+
+from util.errors import UserError, run
+
+BERKELEY = "http://efrosgans.eecs.berkeley.edu"
+OLDER = "https://people.eecs.berkeley.edu/~taesung_park/CycleGAN/datasets"
+CUT_FILES = "https://raw.githubusercontent.com/taesungp/contrastive-unpaired-translation/master/datasets"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """``urls`` are tried in order. ``files``: paths below a URL instead of one archive."""
+
+    urls: tuple[str, ...]
+    size: int | None = None
+    sha256: str | None = None
+    files: tuple[str, ...] = ()
+
+
+def cyclegan(name: str, size: int | None = None, sha256: str | None = None) -> Dataset:
+    return Dataset((f"{BERKELEY}/cyclegan/datasets/{name}.zip", f"{OLDER}/{name}.zip"), size, sha256)
+
+
+def pix2pix(name: str) -> Dataset:
+    return Dataset((f"{BERKELEY}/pix2pix/datasets/{name}.tar.gz",))
+
+
+# Sizes and checksums are those that the TensorFlow Datasets project records.
+DATASETS = {
+    "ae_photos": cyclegan("ae_photos"),
+    "apple2orange": cyclegan(
+        "apple2orange", 78456409, "845a191e9af8926408ea597001cd03a452e3300a1f44a79fe329b3d59f6e3eb8"
+    ),
+    "cezanne2photo": cyclegan(
+        "cezanne2photo", 279885071, "3a6c10ca21f9485862f1cbd707744b9dc258954a04631271d23a3605eeb63cff"
+    ),
+    "horse2zebra": cyclegan(
+        "horse2zebra", 116867962, "a74d9d392eecca9966b51287a76ca126af473d9de4f3e8fc0e9cda08fa1730a1"
+    ),
+    "iphone2dslr_flower": cyclegan(
+        "iphone2dslr_flower", 339964458, "8fcb5e374d631b107e1d961b8c4cd0a186aa2a4ff3e279923f4c426128de7113"
+    ),
+    "monet2photo": cyclegan(
+        "monet2photo", 305231073, "88f91b00fc228f97c9411fbf1880ec1d119c98f1722e4cfcfaa2fb35fac05b04"
+    ),
+    "summer2winter_yosemite": cyclegan(
+        "summer2winter_yosemite", 132640856, "167fe1726807a9d22bd106b4a6c0bd7953b688af924ac1bf967439c4961e49f9"
+    ),
+    "ukiyoe2photo": cyclegan(
+        "ukiyoe2photo", 292946532, "02a2a2fb5ecf425ca1bf86aca7304377da64a2a1d3b86df54eb65e4068bf3b08"
+    ),
+    "vangogh2photo": cyclegan(
+        "vangogh2photo", 306590349, "362c3473e70be0944bda08d49d660eafdc2854df55d697835b8186d1d79caaff"
+    ),
+    "facades_unaligned": cyclegan(
+        "facades", 35135868, "9a31ebf3a31b9b5cd195dd5bf62e9308e00cb94604d1019e3889ac84248695c0"
+    ),
+    "maps_unaligned": cyclegan("maps", 1476754427, "639534f69dbf9f36bef8d6292a7698006361221f83f0285d7c9ca78afe6e8a9e"),
+    "grumpifycat": Dataset((f"{BERKELEY}/CUT/datasets/grumpifycat.zip", f"{OLDER}/grumpifycat.zip")),
+    "single_image_monet_etretat": Dataset(
+        (f"{CUT_FILES}/single_image_monet_etretat",), files=("trainA/monet.jpg", "trainB/etretat-normandy-france.jpg")
+    ),
+    "afhq": Dataset(("https://www.dropbox.com/s/t9l9o3vsx2jai3z/afhq.zip?dl=1",)),
+    **{name: pix2pix(name) for name in ("edges2handbags", "edges2shoes", "facades", "maps", "night2day")},
+}
+ELSEWHERE = {
+    "cityscapes": "its licence forbids passing it on: get gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip "
+    "from cityscapes-dataset.com, then use scripts/data/prepare_cityscapes.py",
+    "cat2dog": "it is made from AFHQ: scripts/data/download_dataset.py afhq, then scripts/data/prepare_cat2dog.py",
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("name", nargs="?", help="which data set")
+    add("--list", action="store_true", help="print the names and end")
+    add("--out", type=Path, default=Path("datasets"), help="folder of all data sets")
+    add("--mirror", help="address of a folder that holds the same files")
+    add("--archive", type=Path, help="use this file instead of downloading")
+    add("--sha256", help="check the archive against this")
+    add("--keep_archive", action="store_true", help="do not remove the archive afterwards")
+    args = parser.parse_args(argv)
+    if args.list or not args.name:
+        print("\n".join(sorted([*DATASETS, *ELSEWHERE])))
+        return
+    if args.name in ELSEWHERE:
+        raise UserError(f"{args.name}: {ELSEWHERE[args.name]}")
+    if args.name not in DATASETS:
+        raise UserError(f"{args.name} is not known; choose from {', '.join(sorted(DATASETS))}")
+    target = args.out / args.name
+    if target.exists():
+        raise UserError(f"{target} exists already; remove it to fetch it again")
+    dataset = DATASETS[args.name]
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        if dataset.files:
+            fetch_files(dataset, target, args.mirror)
+        else:
+            archive = args.archive or fetch_archive(dataset, args.out, args.mirror)
+            check(archive, dataset, args.sha256)
+            unpack(archive, target)
+            if not args.archive and not args.keep_archive:
+                archive.unlink()
+    except OSError as error:
+        raise UserError(f"--out {args.out} cannot be written to ({error})") from error
+    folders = sorted(path for path in target.iterdir() if path.is_dir())
+    for folder in folders:
+        print(f"{folder}: {sum(path.is_file() for path in folder.rglob('*'))} files")
+
+
+def addresses(dataset: Dataset, mirror: str | None) -> list[str]:
+    """Those of the mirror instead of the data set's own."""
+    if mirror is None:
+        return list(dataset.urls)
+    return [mirror.rstrip("/") + "/" + dataset.urls[0].split("?")[0].rsplit("/", 1)[1]]
+
+
+def fetch_archive(dataset: Dataset, folder: Path, mirror: str | None) -> Path:
+    """Download to ``folder`` from the first address that answers."""
+    reasons = []
+    for url in addresses(dataset, mirror):
+        path = folder / url.split("?")[0].rsplit("/", 1)[1]
+        try:
+            if not path.exists():
+                download(url, path)
+            return path
+        except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
+            reasons.append(f"{url} ({getattr(error, 'reason', error)})")
+    raise UserError(
+        f"the archive cannot be fetched from {' nor '.join(reasons)}; check the network, name a --mirror, or fetch it "
+        "on another machine and give it with --archive FILE"
+    )
+
+
+def fetch_files(dataset: Dataset, target: Path, mirror: str | None) -> None:
+    """A data set of single files."""
+    base = addresses(dataset, mirror)[0]
+    with tempfile.TemporaryDirectory(dir=target.parent) as beside:
+        for name in dataset.files:
+            path = Path(beside) / target.name / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                download(f"{base}/{name}", path)
+            except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
+                reason = getattr(error, "reason", error)
+                raise UserError(
+                    f"{base}/{name} cannot be fetched ({reason}); check the network or name a --mirror"
+                ) from error
+        (Path(beside) / target.name).rename(target)
+
+
+def download(url: str, path: Path) -> None:
+    """Write ``url`` to ``path``; what an earlier attempt left in ``path``.part is kept and gone on with."""
+    part = path.with_name(path.name + ".part")
+    done = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    try:
+        answer = urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not done:  # 416: there is nothing after what we have
+            raise
+        part.rename(path)
+        return
+    with answer:
+        if answer.status != 206:  # the server starts from the beginning
+            done = 0
+        length = answer.headers.get("Content-Length")
+        total = done + int(length) if length else None
+        bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc=path.name, disable=None)
+        with bar, open(part, "r+b" if done else "wb") as file:
+            file.seek(done)
+            while block := answer.read(1 << 20):
+                file.write(block)
+                bar.update(len(block))
+            finished = total is None or file.tell() == total
+    if not finished:
+        raise ConnectionError("it ended early; the same command goes on from there")
+    part.rename(path)
+
+
+def check(archive: Path, dataset: Dataset, sha256: str | None) -> None:
+    """``UserError`` where the archive is not the known one."""
+    if not archive.is_file():
+        raise UserError(f"--archive {archive} does not exist")
+    with open(archive, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    wanted = sha256 or dataset.sha256
+    if wanted and found != wanted.lower():
+        size = archive.stat().st_size
+        raise UserError(
+            f"{archive} is not the published file: its SHA-256 is {found}, not {wanted} ({size} bytes, "
+            f"{dataset.size or 'an unknown number'} expected); remove it and fetch it again"
+        )
+    if not wanted:
+        print(f"SHA-256 {found} (none is known to compare it with)")
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack into a folder beside ``target``, then rename: nothing half-unpacked, nothing outside of it."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as beside:
+        folder = Path(beside) / "unpacked"
+        folder.mkdir()
+        try:
+            if zipfile.is_zipfile(archive):
+                unpack_zip(archive, folder)
+            else:
+                with tarfile.open(archive) as tar:
+                    tar.extractall(folder, filter="data")  # refuses absolute paths, .., links out, devices
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+            raise UserError(f"{archive} cannot be unpacked ({error}); remove it and fetch it again") from error
+        inside = [path for path in folder.iterdir() if path.name != "__MACOSX"]
+        single = len(inside) == 1 and inside[0].is_dir()  # usual: one folder, whatever its name
+        (inside[0] if single else folder).rename(target)
+
+
+def unpack_zip(archive: Path, folder: Path) -> None:
+    with zipfile.ZipFile(archive) as file:
+        for member in file.infolist():
+            path = (folder / member.filename).resolve()
+            if not path.is_relative_to(folder.resolve()):
+                raise UserError(f"{archive} holds {member.filename!r}, which lies outside of it: not unpacked")
+            if member.is_dir():
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with file.open(member) as source, open(path, "wb") as copy:  # links come out as small files
+                shutil.copyfileobj(source, copy)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,102 @@
+"""Combine pairs of pictures into files that hold A on the left and B on the right (--dataset_mode aligned).
+
+    python scripts/data/make_aligned.py --fold_A datasets/edges --fold_B datasets/photos --fold_AB datasets/edges2photos
+
+Pairs are files of one name, whatever their ending, in the folders themselves or in equal subfolders (train, val, test).
+With ``--use_AB`` names end in _A and _B. Sizes of a pair must be equal, or ``--size`` scales both.
+"""
+
+import argparse
+from pathlib import Path
+
+import repository  # noqa: F401
+from PIL import Image
+from tqdm.auto import tqdm
+
+from data.image_folder import make_dataset, open_image
+from util.errors import UserError, run
+from util.files import replacing
+from util.flag_types import positive_int
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--fold_A", type=Path, required=True, help="folder of A")
+    add("--fold_B", type=Path, required=True, help="folder of B")
+    add("--fold_AB", type=Path, required=True, help="folder of the pairs to write")
+    add("--num_imgs", type=positive_int, help="pairs of each subfolder at most")
+    add("--use_AB", action="store_true", help="x_A.png belongs to x_B.png")
+    add("--size", type=positive_int, help="pixels: scale each picture to this width and height (bicubic)")
+    add("--format", choices=["png", "jpg"], default="png", help="file format; jpg with quality 95")
+    args = parser.parse_args(argv)
+    pairs = find_pairs(args.fold_A, args.fold_B, args.use_AB)
+    if args.num_imgs:
+        pairs = first_of_each_folder(pairs, args.num_imgs)
+    if not args.size:
+        check_sizes(pairs)
+    try:
+        for name, (a, b) in tqdm(pairs.items(), unit=" pairs", disable=None):
+            path = (args.fold_AB / name).with_name(f"{name.name}.{args.format}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as beside:
+                side_by_side(open_image(str(a)), open_image(str(b)), args.size).save(beside, quality=95)
+    except OSError as error:
+        raise UserError(f"--fold_AB {args.fold_AB} cannot be written to ({error})") from error
+    print(f"{len(pairs)} pairs in {args.fold_AB}")
+
+
+def find_pairs(fold_A: Path, fold_B: Path, use_AB: bool) -> dict[Path, tuple[Path, Path]]:
+    """Name without ending, relative to the folders -> (A, B). Files without a partner are an error."""
+    sides = []
+    for side, folder in (("A", fold_A), ("B", fold_B)):
+        found: dict[Path, Path] = {}
+        for path in map(Path, make_dataset(str(folder))):
+            name = path.relative_to(folder).with_suffix("")
+            if use_AB:
+                if not name.name.endswith(f"_{side}"):
+                    raise UserError(f"--use_AB: {path} does not end in _{side}")
+                name = name.with_name(name.name[:-2])
+            if name in found:
+                raise UserError(f"{found[name]} and {path} have one name; keep one of them")
+            found[name] = path
+        sides.append(found)
+    A, B = sides
+    alone = sorted(A.keys() ^ B.keys())
+    if alone:
+        where = fold_B if alone[0] in A else fold_A
+        raise UserError(f"{len(alone)} pictures have no partner: {where} has no {alone[0]}; remove them or add theirs")
+    if not A:
+        raise UserError(f"--fold_A {fold_A} holds no images")
+    return {name: (A[name], B[name]) for name in sorted(A)}
+
+
+def first_of_each_folder(pairs: dict, count: int) -> dict:
+    kept: dict[Path, int] = {}
+    chosen = {}
+    for name, pair in pairs.items():
+        kept[name.parent] = kept.get(name.parent, 0) + 1
+        if kept[name.parent] <= count:
+            chosen[name] = pair
+    return chosen
+
+
+def check_sizes(pairs: dict[Path, tuple[Path, Path]]) -> None:
+    """Before anything is written."""
+    for a, b in pairs.values():
+        sizes = [open_image(str(path)).size for path in (a, b)]
+        if sizes[0] != sizes[1]:
+            raise UserError(f"{a} has {sizes[0]} pixels and {b} {sizes[1]}; give --size to scale both")
+
+
+def side_by_side(a: Image.Image, b: Image.Image, size: int | None) -> Image.Image:
+    if size:
+        a, b = (image.resize((size, size), Image.BICUBIC) for image in (a, b))
+    both = Image.new("RGB", (a.width + b.width, a.height))
+    both.paste(a, (0, 0))
+    both.paste(b, (a.width, 0))
+    return both
+
+
+if __name__ == "__main__":
+    run(main)

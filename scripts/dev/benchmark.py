@@ -1,0 +1,261 @@
+"""Operations, time and memory of training steps, by phase, against the plain step of the published code.
+
+    python scripts/dev/benchmark.py --flops --sizes 128
+    python scripts/dev/benchmark.py --sizes 128 --rounds 10 \\
+        --settings "plain; default; --precision bf16 --channels_last"
+    python scripts/dev/benchmark.py --sizes 256 --dataroot datasets/horse2zebra --settings "default; --cache none"
+    python scripts/dev/benchmark.py --sizes 256 --dataroot datasets/horse2zebra --loading \\
+        --settings "default; --cache none"
+    python scripts/dev/benchmark.py --models negcut --inference --sizes 256 --batches 1 4
+
+Settings are flags of train.py, separated by semicolons; ``default`` is none, ``plain`` is scripts/dev/plain_step.py.
+They take turns, one step each a round, so that a machine whose speed drifts treats them alike; the ratio to the first
+setting is the median over the rounds.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import repository  # noqa: F401
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import options
+from data import create_dataset
+from models import create_model
+from scripts.dev.plain_step import PlainStep
+from util.errors import UserError, run
+from util.files import write_atomic
+from util.run.step_graph import StepGraph
+from util.run.stopwatch import Stopwatch
+
+PHASES = {"forward": "translate", "update_D": "D", "update_N": "N", "update_G_and_F": "G, F", "update_F_": "F_"}
+PHASES["summarize"] = "summaries"
+
+
+def parse(model: str, setting: str, size: int, batch: int, extra: list[str], dataroot: str = "none"):
+    """The options of a setting."""
+    argv = [] if setting in ("plain", "default") else setting.split()
+    argv += ["--model", model, "--batch_size", str(batch), "--dataroot", dataroot]
+    argv += ["--load_size", str(size), "--crop_size", str(size)]
+    with tempfile.TemporaryDirectory() as folder:
+        return options.parse([*argv, "--checkpoints_dir", folder, *extra])
+
+
+class Step:
+    """One model under one setting, on random images, and the time or operations of its phases."""
+
+    def __init__(self, model: str, setting: str, size: int, batch: int, extra: list[str]):
+        self.plain = setting == "plain"
+        self.opt = parse(model, setting, size, batch, extra)
+        self.model = create_model(self.opt)
+        self.model.setup(self.opt)
+        device = self.model.device
+        images = {side: torch.rand(batch, 3, size, size, device=device) * 2 - 1 for side in "AB"}
+        if self.opt.channels_last:
+            images = {side: image.to(memory_format=torch.channels_last) for side, image in images.items()}
+        self.images = images | {side + "_paths": [""] * batch for side in "AB"}
+        if self.plain:
+            self.take = PlainStep(self.model, norm="torch").optimize_parameters
+        else:
+            self.take = StepGraph(self.model) if self.opt.cuda_graph else self.model.step
+
+    def __call__(self) -> None:
+        self.take(self.images)
+
+    def synchronize(self) -> None:
+        if self.model.device.type == "cuda":
+            torch.cuda.synchronize(self.model.device)
+
+    def time(self) -> float:
+        self.synchronize()
+        begun = time.perf_counter()
+        self()
+        self.synchronize()
+        return time.perf_counter() - begun
+
+    def by_phase(self, measure) -> dict[str, float]:
+        """``measure(call) -> number`` around each phase of one step."""
+        found: dict[str, float] = {}
+        for method, phase in {} if self.plain else PHASES.items():
+            if hasattr(self.model, method):
+                setattr(self.model, method, self._measured(getattr(self.model, method), phase, measure, found))
+        self()
+        for method in PHASES:
+            vars(self.model).pop(method, None)
+        return found
+
+    def _measured(self, call, phase, measure, found):
+        def measured(*args):
+            result = []
+            found[phase] = found.get(phase, 0) + measure(lambda: result.append(call(*args)))
+            return result[0]
+
+        return measured
+
+    def timed(self, call) -> float:
+        self.synchronize()
+        begun = time.perf_counter()
+        call()
+        self.synchronize()
+        return (time.perf_counter() - begun) * 1e3
+
+
+def flops(call) -> float:
+    """GFLOP of a call: forward and backward, convolutions and matrix products."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops() / 1e9
+
+
+def peak_memory(args, model: str, setting: str, size: int, batch: int) -> float:
+    """Peak memory of training in GB, above what the process takes before its first step, in a process of its own."""
+    command = [sys.executable, __file__, "--child", "--models", model, f"--settings={setting}", "--sizes", str(size)]
+    command += ["--batches", str(batch), *args.extra]
+    found = subprocess.run(command, capture_output=True, text=True)
+    if found.returncode:
+        raise UserError(f"--settings {setting!r} failed: {found.stderr.strip().splitlines()[-1]}")
+    return float(found.stdout.split()[-1])
+
+
+def child(args) -> None:
+    step = Step(args.models[0], args.settings[0], args.sizes[0], args.batches[0], args.extra)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(3):
+        step()
+    if step.model.device.type == "cuda":
+        print(torch.cuda.max_memory_allocated() / 1e9)
+    else:
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e9)
+
+
+def data_share(args, model: str, setting: str, size: int, batch: int) -> float | None:
+    """Share of the time that a real training loop waits for its images; None without ``--dataroot``."""
+    if args.dataroot is None or setting == "plain":
+        return None
+    step = Step(model, setting, size, batch, args.extra)
+    stopwatch = Stopwatch()
+    dataset = create_dataset(parse(model, setting, size, batch, args.extra, args.dataroot))
+    for i, images in enumerate(stopwatch.watch(dataset, count=lambda b: len(b["A"]))):
+        step.images = images
+        step()
+        if i == args.rounds + args.warmup:
+            break
+    return stopwatch.data_share
+
+
+def loading_speed(args, model: str, setting: str, size: int, batch: int) -> float:
+    """Images/s that the loader delivers on its own in its second epoch, when a cache is full."""
+    dataset = create_dataset(parse(model, setting, size, batch, args.extra, args.dataroot))
+    for _ in range(2):
+        begun, images = time.perf_counter(), 0
+        for loaded in dataset:
+            images += len(loaded["A"])
+    return images / (time.perf_counter() - begun)
+
+
+def inference_time(step: Step) -> float:
+    step.synchronize()
+    begun = time.perf_counter()
+    with torch.inference_mode(), step.model.autocast():
+        step.model.generator()(step.images["A"])
+    step.synchronize()
+    return time.perf_counter() - begun
+
+
+def measure(args, model: str, size: int, batch: int) -> list[dict]:
+    """A row for each setting."""
+    rows = [{"model": model, "size": size, "batch": batch, "setting": setting} for setting in args.settings]
+    if args.loading:
+        for row in rows:
+            row["images/s"] = loading_speed(args, model, row["setting"], size, batch)
+        return rows
+    steps = [Step(model, setting, size, batch, args.extra) for setting in args.settings]
+    if args.flops:
+        for row, step in zip(rows, steps, strict=True):
+            phases = step.by_phase(flops) or {}
+            row |= {"GFLOP": sum(phases.values()) if phases else flops(step)}
+            row |= {f"GFLOP {phase}": value for phase, value in phases.items()}
+        return rows
+    one = inference_time if args.inference else Step.time
+    for _ in range(args.warmup):
+        for step in steps:
+            one(step)
+    times = [[one(step) for step in steps] for _ in range(args.rounds)]
+    for i, (row, step) in enumerate(zip(rows, steps, strict=True)):
+        mine = [turn[i] for turn in times]
+        row["images/s"] = batch / statistics.median(mine)
+        row["ratio"] = statistics.median(turn[0] / turn[i] for turn in times)
+        if not args.inference:
+            row |= {f"ms {phase}": value for phase, value in step.by_phase(step.timed).items()}
+            if args.memory:
+                row["peak GB"] = peak_memory(args, model, args.settings[i], size, batch)
+            row["waiting"] = data_share(args, model, args.settings[i], size, batch)
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    """Aligned columns; a dash where a row has no value."""
+    columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if value is not None))
+    cells = [columns] + [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+
+
+def _cell(value) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.{3 if value < 100 else 4}g}" if isinstance(value, float) else str(value)
+
+
+def machine() -> str:
+    info = Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""
+    cpu = next((line.split(":")[1].strip() for line in info.splitlines() if "model name" in line), "CPU")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{cpu}, {torch.get_num_threads()} threads, {gpu}, torch {torch.__version__}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--models", nargs="+", default=["negcut"], help="models to measure (default negcut)")
+    add("--settings", default="plain; default", help="flags of train.py, separated by ; (default: plain; default)")
+    add("--sizes", nargs="+", type=int, default=[128], help="pixels (default 128)")
+    add("--batches", nargs="+", type=int, default=[1], help="images a step (default 1)")
+    add("--rounds", type=int, default=10, help="steps of each setting that count (default 10)")
+    add("--warmup", type=int, default=2, help="steps of each setting before (default 2)")
+    add("--flops", action="store_true", help="count operations instead of time")
+    add("--inference", action="store_true", help="translation instead of training")
+    add("--memory", action="store_true", help="also peak memory, each setting in a process of its own")
+    add("--dataroot", help="also the share of time that training on this folder waits for images")
+    add("--loading", action="store_true", help="only how many images/s the loader delivers from --dataroot")
+    add("--json", type=Path, help="also write the rows to this file")
+    add("--child", action="store_true", help=argparse.SUPPRESS)
+    args, args.extra = parser.parse_known_args()
+    args.settings = [setting.strip() for setting in args.settings.split(";")]
+    if args.child:
+        return child(args)
+    if args.loading and not args.dataroot:
+        raise UserError("--loading needs --dataroot, a folder with trainA and trainB")
+    if not args.flops:
+        print(machine())
+    rows = []
+    for model in args.models:
+        for size in args.sizes:
+            for batch in args.batches:
+                rows += measure(args, model, size, batch)
+    print(table(rows))
+    if args.json:
+        write_atomic(args.json, json.dumps({"machine": machine(), "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    run(main)

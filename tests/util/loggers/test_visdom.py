@@ -1,0 +1,380 @@
+"""The Visdom logger against real servers: nothing is lost, nothing is drawn twice, training never waits."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from util.errors import UserError
+from util.loggers import Loggers, Progress
+from util.loggers.grid import CAPTION, GAP, grid
+from util.loggers.jsonl import JsonlLogger
+from util.loggers.visdom_page import MAX_POINTS, Plot
+
+ROOT = Path(__file__).resolve().parents[3]
+visdom = pytest.importorskip("visdom")
+
+import start_visdom  # noqa: E402
+from tiny_run import CONTRASTIVE, Run, draw_images  # noqa: E402
+
+from util.loggers.visdom_logger import VisdomLogger, connect  # noqa: E402
+
+
+def free_port() -> int:
+    with socket.socket() as any_port:
+        any_port.bind(("127.0.0.1", 0))
+        return any_port.getsockname()[1]
+
+
+class Server:
+    """A Visdom server of its own process; the page's files are of no concern to it."""
+
+    def __init__(self, port, env_path):
+        code = f"import start_visdom as s; s.serve({port}, '127.0.0.1', s.Path({str(env_path)!r}))"
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+        command, quiet = [sys.executable, "-c", code], subprocess.DEVNULL
+        self.process = subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet)
+        end = time.monotonic() + 60
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                return socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            except OSError:
+                time.sleep(0.05)
+        raise RuntimeError("the server did not start")
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    port = free_port()
+    server = Server(port, tmp_path_factory.mktemp("env"))
+    yield port
+    server.stop()
+
+
+def options(folder, port, name="run", **more):
+    defaults = {"checkpoints_dir": str(folder), "name": name, "display_id": None, "display_env": "main"}
+    defaults |= {"display_server": "http://localhost", "display_port": port, "display_freq": 100}
+    return SimpleNamespace(**defaults | {"display_ncols": 4, "display_winsize": 64} | more)
+
+
+def train(loggers, first, last):
+    for i in range(first, last + 1):
+        progress = Progress(1, 100 * i, 100 * i, 100, learning_rates={"G": 2e-4}, seconds_per_image=0.1)
+        loggers.log_losses(progress, {"G_GAN": i / 10, "NCE": 1 / i, "N": -1 / i})
+        loggers.log_images(progress, {"real_A": np.full((32, 48, 3), i, np.uint8)})
+
+
+def on_server(opt) -> dict:
+    """window -> curve -> [(x, y)]"""
+    windows = json.loads(connect(opt).get_window_data())
+    plots = {title: each["content"]["data"] for title, each in windows.items() if each["type"] == "plot"}
+    return {
+        title: {trace["name"]: list(zip(trace["x"], trace["y"], strict=True)) for trace in traces}
+        for title, traces in plots.items()
+    }
+
+
+def expect_points(opt, count):
+    plots = on_server(opt)
+    assert plots["contrastive losses"]["NCE (raw)"] == [(100 * i, 1 / i) for i in range(1, count + 1)]
+    assert {len(curve) for window in plots.values() for curve in window.values()} == {count}
+    assert set(plots) >= {"adversarial losses", "negatives", "learning rates", "images per second"}
+
+
+def wait_until_drawn(logger, count):
+    end = time.monotonic() + 30
+    while logger.page.plots.get("peak memory (GB)", Plot("")).sent < count:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+class FakeServer:
+    """Keeps what a Plot sends, as the real one does."""
+
+    def __init__(self):
+        self.x = None
+
+    def win_exists(self, window):
+        return self.x is not None
+
+    def line(self, y, x, win, update, opts):
+        assert y.shape == x.shape and len(opts["legend"]) == y.shape[1]
+        self.x = self.x + x[:, 0].tolist() if update == "append" else x[:, 0].tolist()
+
+
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from(["point", "new curve", "draw", "restart"]), max_size=40))
+def test_whatever_happens_the_server_has_every_point_once(events):
+    plot, server, added = Plot("losses", smooth=True), FakeServer(), 0
+    for event in [*events, "draw"]:
+        if event == "restart":
+            server.x = None
+        elif event == "draw":
+            if not plot.draw(server, "window"):
+                plot.sent = 0
+                assert plot.draw(server, "window")
+            assert (server.x or []) == [float(i) for i in range(1, added + 1)]
+        else:
+            added += 1
+            others = {f"gap{added}": None, f"more{added}": 2.0} if event == "new curve" else {}
+            plot.add(added, {"NCE": 1.0} | others)
+
+
+def test_long_runs_are_thinned():
+    plot, server = Plot("losses"), FakeServer()
+    for i in range(1, 10 * MAX_POINTS + 1):
+        plot.add(i, {"NCE": 1.0})
+    assert plot.draw(server, "window")
+    assert MAX_POINTS <= len(server.x) <= 2 * MAX_POINTS and server.x[-1] == 10 * MAX_POINTS
+    assert len(set(server.x)) == len(server.x)
+
+
+def test_smoothing_starts_at_the_first_value_and_skips_gaps():
+    plot = Plot("losses", smooth=True)
+    for value in (2.0, float("nan"), 1.0):
+        plot.add(1, {"NCE": value})
+    assert [values.get("NCE") for _, values in plot.points] == [2.0, None, pytest.approx(1.9)]
+
+
+def test_grid_keeps_pixels_and_enlarges_small_pictures():
+    big, small = np.full((100, 120, 3), 7, np.uint8), np.full((16, 10, 3), 200, np.uint8)
+    sheet = grid({"big": big, "small": small, "third": big}, columns=2, size=64)
+    assert sheet.shape == (2 * (100 + CAPTION + GAP), 2 * (120 + GAP) + GAP, 3)
+    right = GAP + 120 + GAP
+    assert (sheet[CAPTION : CAPTION + 100, GAP : GAP + 120] == 7).all()
+    assert (sheet[CAPTION : CAPTION + 64, right : right + 40] == 200).all()
+    assert (sheet[CAPTION + 64 : 100, right:] == 255).all()
+
+
+def test_live_then_resumed_without_gap_or_repeat(tmp_path, port):
+    opt = options(tmp_path, port)
+    with Loggers([JsonlLogger(opt), VisdomLogger(opt)]) as loggers:
+        train(loggers, 1, 5)
+    expect_points(opt, 5)
+    with Loggers([JsonlLogger(opt, 300), VisdomLogger(opt, 300)]) as loggers:
+        train(loggers, 4, 7)
+    expect_points(opt, 7)
+    assert json.loads(connect(opt).get_window_data("images"))["title"] == "epoch 1, image 700"
+
+
+def test_no_columns_gives_each_picture_its_window(tmp_path, port):
+    opt = options(tmp_path, port, name="apart", display_ncols=0)
+    with Loggers([VisdomLogger(opt)]) as loggers:
+        train(loggers, 1, 1)
+    window = json.loads(connect(opt).get_window_data("real_A"))
+    assert window["type"] == "image" and window["title"] == "real_A, epoch 1, image 100"
+
+
+def test_a_new_run_clears_what_an_earlier_one_of_its_name_left(tmp_path, port):
+    opt = options(tmp_path, port, name="again")
+    for scores in ({"FID": 40.0}, {}):
+        with Loggers([VisdomLogger(opt)]) as loggers:
+            train(loggers, 1, 2)
+            loggers.log_scores(Progress(1, 200, 200), scores)
+    assert "FID" not in on_server(opt)
+
+
+def test_absent_server_one_warning_and_everything_shown_once_it_starts(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("util.loggers.visdom_logger.RETRY_SECONDS", 0.2)
+    opt = options(tmp_path, free_port())
+    loggers = Loggers([VisdomLogger(opt)])
+    train(loggers, 1, 3)
+    err = capsys.readouterr().err
+    assert err.count("warning:") == 1
+    assert f"python scripts/start_visdom.py --port {opt.display_port}" in err
+    assert f"python scripts/replay_visdom.py --name run --checkpoints_dir {tmp_path}" in err
+    server = Server(opt.display_port, tmp_path / "env")
+    try:
+        train(loggers, 4, 6)
+        loggers.close()
+        expect_points(opt, 6)
+    finally:
+        server.stop()
+    assert capsys.readouterr().err == ""
+
+
+def test_server_dies_and_comes_back(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("util.loggers.visdom_logger.RETRY_SECONDS", 0.2)
+    opt = options(tmp_path, free_port())
+    server = Server(opt.display_port, tmp_path / "env")
+    try:
+        logger = VisdomLogger(opt)
+        loggers = Loggers([logger])
+        train(loggers, 1, 2)
+        wait_until_drawn(logger, 2)
+        server.stop()
+        train(loggers, 3, 4)
+        server = Server(opt.display_port, tmp_path / "other")
+        train(loggers, 5, 6)
+        loggers.close()
+        expect_points(opt, 6)
+    finally:
+        server.stop()
+    assert capsys.readouterr().err.count("warning:") <= 1
+
+
+def test_a_request_that_arrived_but_got_no_answer_is_not_drawn_twice(tmp_path, monkeypatch):
+    class Flaky(FakeServer):
+        requests = 0
+
+        def line(self, y, x, win, update, opts):
+            if win == "contrastive losses":
+                super().line(y, x, win, update, opts)
+                self.requests += 1
+                if self.requests == 2:
+                    raise ConnectionError("no answer")
+
+        def image(self, *picture, **how):
+            pass
+
+        close = save = image
+
+    server = Flaky()
+    monkeypatch.setattr("util.loggers.visdom_logger.answers", lambda opt: True)
+    monkeypatch.setattr("util.loggers.visdom_logger.connect", lambda opt: server)
+    monkeypatch.setattr("util.loggers.visdom_logger.RETRY_SECONDS", 0.1)
+    logger = VisdomLogger(options(tmp_path, 1))
+    for i in range(1, 5):
+        train(Loggers([logger]), i, i)
+        wait_until_drawn(logger, i)
+    logger.close()
+    assert server.requests > 2 and server.x == [100.0, 200.0, 300.0, 400.0]
+
+
+def test_replay_shows_a_run_that_had_no_server(tmp_path, port):
+    opt = options(tmp_path, free_port(), name="replayed")
+    with Loggers([JsonlLogger(opt), VisdomLogger(opt)]) as loggers:
+        train(loggers, 1, 4)
+        loggers.log_scores(Progress(1, 400, 400), {"FID": 40.0, "images": 120})
+    script = [sys.executable, str(ROOT / "scripts/replay_visdom.py"), "--checkpoints_dir", str(tmp_path)]
+    done = subprocess.run([*script, "--name", "replayed", "--display_port", str(port)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"http://localhost:{port}/env/replayed" in done.stdout
+    opt.display_port = port
+    plots = on_server(opt)
+    assert plots.pop("FID") == {"FID": [(400, 40.0)]}
+    assert "images" not in plots  # a count is no score
+    assert len(plots["contrastive losses"]["NCE (raw)"]) == 4
+    assert json.loads(connect(opt).get_window_data("images"))["type"] == "image"
+    done = subprocess.run([*script, "--name", "absent"], capture_output=True, text=True)
+    assert done.returncode == 2 and "--name" in done.stderr
+
+
+def test_the_server_listens_on_the_loopback_address_alone(port):
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.2", port), timeout=1)
+
+
+def test_a_taken_port_is_named(port, tmp_path):
+    with pytest.raises(UserError, match=f"{port}.*--display_port"):
+        start_visdom.serve(port, "127.0.0.1", tmp_path)
+
+
+def npm(folder: Path, script: str):
+    """An npm of our own, first on PATH."""
+    folder.mkdir()
+    path = folder / "npm"
+    path.write_text(f"#!{sys.executable}\nimport sys, tarfile, io\nname = sys.argv[-1]\n{script}")
+    path.chmod(0o755)
+    return str(folder)
+
+
+def test_assets_are_fetched_with_npm_copied_and_nothing_else_is_unpacked(tmp_path, monkeypatch):
+    members = {}
+    for package, member in start_visdom.page_files().values():
+        members.setdefault(package, []).append(f"package/{member}")
+    script = f"""
+members = {members!r}[name]
+with tarfile.open("p.tgz", "w:gz") as tar:
+    for member in members + ["../../escaped", "/tmp/escaped", "package/install.js"]:
+        entry = tarfile.TarInfo(member)
+        entry.size = len(member)
+        tar.addfile(entry, io.BytesIO(member.encode()))
+"""
+    monkeypatch.setenv("PATH", npm(tmp_path / "bin", script) + os.pathsep + os.environ["PATH"])
+    fetched, static = tmp_path / "fetched", tmp_path / "static"
+    start_visdom.fetch_with_npm(fetched)
+    assert not start_visdom.missing_files(fetched)
+    files = {str(path.relative_to(fetched)) for path in fetched.rglob("*") if path.is_file()}
+    assert files == set(start_visdom.page_files())
+    assert (fetched / "js/jquery.min.js").read_text() == "package/dist/jquery.min.js"
+    start_visdom.copy_assets(fetched, static)
+    assert not start_visdom.missing_files(static)
+    (fetched / "js/jquery.min.js").unlink()
+    with pytest.raises(UserError, match="lacks js/jquery.min.js; .*--fetch_assets"):
+        start_visdom.copy_assets(fetched, static)
+
+
+def test_without_npm_or_network_the_message_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="npm isn't installed"):
+        start_visdom.fetch_with_npm(tmp_path / "static")
+    refusing = 'sys.exit("npm error network unreachable")'
+    monkeypatch.setenv("PATH", npm(tmp_path / "bin", refusing))
+    with pytest.raises(UserError, match="could not fetch .*network unreachable"):
+        start_visdom.fetch_with_npm(tmp_path / "static")
+    monkeypatch.setattr(start_visdom.sys, "executable", "/bin/false")  # stands for the download
+    with pytest.raises(UserError, match="--fetch_assets DIR.*--assets DIR"):
+        start_visdom.complete(tmp_path / "static")
+
+
+@pytest.fixture(scope="module")
+def whole_port(port):
+    """A server whose page can be drawn."""
+    try:
+        start_visdom.complete(start_visdom.static_folder())
+    except (UserError, OSError) as error:
+        pytest.skip(f"the page's files can't be had: {error}")
+    return port
+
+
+@pytest.mark.slow
+def test_the_page_draws_the_panes_and_follows_the_run(tmp_path, whole_port, browser):
+    opt = options(tmp_path, whole_port, name="watched")
+    logger = VisdomLogger(opt)
+    loggers = Loggers([logger])
+    train(loggers, 1, 3)
+    wait_until_drawn(logger, 3)
+    browser.open(f"http://localhost:{whole_port}/env/watched")
+    curves = "[...document.querySelectorAll('.js-plotly-plot')].map(plot => plot.data[0].x.length)"
+    browser.wait(f"(all => all.length === 6 && all.every(count => count === 3))({curves})")
+    browser.wait("document.querySelectorAll('.scatterlayer .js-line').length >= 9")
+    image = "[...document.images].find(image => image.naturalWidth > 48)"
+    browser.wait(f"{image} && {image}.complete")
+    width, shown = browser.evaluate(f"[{image}.naturalWidth, {image}.getBoundingClientRect().width]")
+    assert width == 48 + 2 * GAP and abs(shown - width) <= 2  # true size
+    train(loggers, 4, 5)  # the open page follows over its websocket
+    browser.wait(f"(all => all.length === 6 && all.every(count => count === 5))({curves})")
+    loggers.close()
+
+
+@pytest.mark.slow
+def test_a_real_training_is_seen_in_the_browser(tmp_path, monkeypatch, whole_port, browser):
+    data = draw_images(draw_images(tmp_path / "data", 2, 2), 2, 2, phase="test")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    flags = [f"--dataroot={data}", "--model=negcut", f"--display_port={whole_port}", "--display_id=1"]
+    run = Run(tmp_path / "real", monkeypatch, *CONTRASTIVE, *flags, "--display_freq=1", "--eval_freq=3")
+    assert run() == 0
+    browser.open(f"http://localhost:{whole_port}/env/real")
+    plots = "[...document.querySelectorAll('.js-plotly-plot')]"
+    browser.wait(f"{plots}.length >= 10 && {plots}.every(plot => plot.querySelector('.scatterlayer path'))")
+    shown = browser.evaluate("document.body.innerText")
+    for pane in ("adversarial losses", "contrastive losses", "negatives", "similarity to the query", "learning rates"):
+        assert pane in shown
+    for pane in ("images per second", "peak memory (GB)", "FD-effnet_lite0", "epoch 3, image 6"):
+        assert pane in shown
+    size = browser.evaluate("(image => [image.naturalWidth, image.naturalHeight])([...document.images].at(-1))")
+    assert size == [4 * (256 + GAP) + GAP, 256 + CAPTION + GAP]  # real_A, fake_B, real_B, idt_B

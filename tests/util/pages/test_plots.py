@@ -1,0 +1,66 @@
+"""util/pages/plots.py: well-formed SVG whatever the numbers, round ticks, escaped names."""
+
+import base64
+import io
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from util.pages.plots import Curve, picture, plot, table, ticks
+
+floats = st.floats(-1e6, 1e6)
+
+
+def circles(figure: str) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in re.findall(r'<circle cx="([-\d.]+)" cy="([-\d.]+)"', figure)]
+
+
+@given(st.floats(-100, 100), st.floats(1e-3, 1e6), st.integers(2, 8))
+def test_ticks_are_round_and_inside(spans, span, count):
+    low = spans * span
+    values = ticks(low, low + span, count)
+    step = span / count
+    assert all(low - step * 1e-6 <= v <= low + span + step * 1e-6 for v in values)
+    assert len(values) <= count + 1
+    for a, b in zip(values, values[1:], strict=False):
+        mantissa = (b - a) / 10 ** np.floor(np.log10(b - a) + 1e-9)
+        assert min(abs(mantissa - each) for each in (1, 2, 5)) < 1e-2
+        assert b - a >= step * (1 - 1e-6)
+
+
+@given(st.lists(st.floats(-1e6, 1e6) | st.just(float("nan")), min_size=1, max_size=20))
+def test_any_numbers_give_well_formed_svg(values):
+    figure = plot("<title> & 'more'", [Curve("<b>", range(len(values)), values, values, values, dots=True)], "x", "y")
+    if np.isnan(values).all():
+        assert figure == ""
+        return
+    root = ElementTree.fromstring(figure)
+    assert "nan" not in figure and "inf" not in figure
+    assert root.find("figcaption/b").text == "<title> & 'more'"
+    assert len(circles(figure)) == np.isfinite(values).sum()
+
+
+def test_points_lie_where_the_axes_say():
+    figure = plot("", [Curve("a", [0, 5, 10], [0, 1, 0], dots=True)], x_range=(0, 10), y_range=(0, 1))
+    (x0, y0), (x1, y1), (x2, y2) = circles(figure)
+    assert x1 - x0 == x2 - x1 > 0 and y1 < y0 == y2  # y grows upwards
+
+
+def test_a_gap_interrupts_the_line():
+    figure = plot("", [Curve("a", range(5), [0, 1, float("nan"), 1, 0])])
+    assert re.search(r'd="([^"]*)"', figure)[1].count("M") == 2
+
+
+def test_a_picture_holds_its_pixels():
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+    data = re.search(r"base64,([^\"]+)", picture(pixels))[1]
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))), pixels)
+
+
+def test_tables():
+    assert table(["a", "b"], [["1", "<"]], markdown=True) == "| a | b |\n| --- | --- |\n| 1 | < |\n"
+    assert "<td>&lt;</td>" in table(["a", "b"], [["1", "<"]])

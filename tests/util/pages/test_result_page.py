@@ -1,0 +1,174 @@
+"""The result page: escaping, what it holds, and that it works in a browser with 5,000 images."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from util import html
+from util.images import save_image
+from util.pages.result_page import ResultPage, add_scores
+
+NASTY = "a<b>&\"'#1?%20 </script><img src=x onerror=alert(1)>.png"
+
+
+def fill(folder, names, scores=False):
+    page = ResultPage(folder, f"run {NASTY}", {"epoch": "latest", "options": {"dataroot": NASTY}})
+    for i, name in enumerate(names):
+        images = {}
+        for j, label in enumerate(("real_A", "fake_B", "real_B")):
+            path = f"images/{label}/{name.replace('/', '_')}.png"
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            save_image(np.full((12, 16, 3), 80 * j + i % 80, np.uint8), folder / path)
+            images[label] = path
+        page.add(name, images, {"LPIPS": float(-i)} if scores else None)
+    return page
+
+
+@given(st.text(max_size=60))
+def test_no_text_can_leave_its_place(value):
+    dumped = html.script_json({"x": [value, float("nan")]})
+    assert "<" not in dumped and ">" not in dumped
+    assert json.loads(dumped) == {"x": [value, None]}
+    assert not re.search(r"[<>\"']", html.text(value))
+    assert not re.search(r"[<>\"'#?\s]", html.url(value))
+
+
+def test_placeholders_in_a_value_are_left_alone():
+    page = html.render("result_page", title="{{js}}", header="", data="null", sheet="")
+    assert "<title>{{js}}</title>" in page
+
+
+def test_the_page_stands_alone(tmp_path):
+    page = fill(tmp_path, ["one", NASTY])
+    text = page.save().read_text()
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", text)
+    assert "<img src=x" not in text and "</script><img" not in text
+    assert "&lt;img src=x" in text  # in the options' table
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_contact_sheet_is_even_over_all_rows(tmp_path):
+    fill(tmp_path, [f"{i:03}" for i in range(100)]).save()
+    with Image.open(tmp_path / "contact_sheet.png") as sheet:
+        assert sheet.width > 160 * 9 and sheet.height > 160 * 8
+        assert sheet.getpixel((10, 10)) == (0, 0, 0)
+    assert "contact sheet (34 images)" in (tmp_path / "index.html").read_text()
+
+
+def test_an_empty_page_can_be_saved(tmp_path):
+    assert "contact sheet" not in ResultPage(tmp_path / "new", "run", {}).save().read_text()
+
+
+def test_scores_come_to_the_page_later(tmp_path):
+    images = tmp_path / "images/fake_B"
+    assert add_scores(images, {"error": {"one": 1.0}}) is None and not list(tmp_path.iterdir())
+    fill(tmp_path, ["one", NASTY], scores=True).save()
+    assert add_scores(images, {"error": {"one": float("nan"), NASTY: 2.0}}) == tmp_path / "index.html"
+    add_scores(images, {"error": {"one": 3.0}})
+    text = (tmp_path / "scores.js").read_text()
+    assert json.loads(text[len("scores = ") : -2]) == {"LPIPS": {"one": 0.0, NASTY: -1.0}, "error": {"one": 3.0}}
+    assert "<" not in text
+    fill(tmp_path, ["one"]).save()  # other images
+    assert (tmp_path / "scores.js").read_text() == "scores = {};\n"
+
+
+def test_missing_label_and_score(tmp_path):
+    page = fill(tmp_path, ["one"])
+    page.add("two", {"fake_B": "images/fake_B/one.png"}, {"LPIPS": 0.5})
+    data = json.loads(re.search(r"const PAGE = (.*);\n", page.save().read_text())[1])
+    assert data["labels"] == ["real_A", "fake_B", "real_B"]
+    assert data["rows"][1][1] == [None, "images/fake_B/one.png", None]
+    assert (tmp_path / "scores.js").read_text() == 'scores = {"LPIPS":{"two":0.5}};\n'
+    assert (data["input"], data["output"]) == ("real_A", "fake_B")
+
+
+@pytest.fixture(scope="module")
+def shown(browser, tmp_path_factory):
+    """A page of six images, opened from the file system."""
+    page = fill(tmp_path_factory.mktemp("page"), ["b10", "b9", NASTY, "a/x", "a/y", "c"], scores=True).save()
+
+    def reload():
+        browser.log.clear()
+        browser.open(page.as_uri())
+        return browser
+
+    return reload
+
+
+def names(browser):
+    return texts(browser, ".card .name span:first-child")
+
+
+def texts(browser, selector):
+    return browser.evaluate(f"[...document.querySelectorAll('{selector}')].map(x => x.textContent)")
+
+
+def test_images_load_and_names_are_shown_as_they_are(shown):
+    browser = shown()
+    assert browser.evaluate("document.images.length") == 18
+    browser.wait("[...document.images].every(image => image.naturalWidth === 16)")
+    assert names(browser)[2] == NASTY
+    assert browser.log == []
+
+
+def test_sort_filter_and_labels(shown):
+    browser = shown()
+    browser.evaluate("$('#sort').value = 'name'; $('#sort').onchange()")
+    assert names(browser)[-3:] == ["b9", "b10", "c"]
+    browser.evaluate("$('#sort').value = 0; $('#sort').onchange()")
+    assert names(browser)[0] == "c"
+    browser.evaluate("$('#order').click()")
+    assert names(browser)[0] == "b10"
+    browser.evaluate("$('#filter').value = 'Y a'; $('#filter').oninput()")
+    assert names(browser) == ["a/y"] and browser.evaluate("$('#count').textContent") == "1 of 6 images"
+    browser.evaluate("document.querySelector('#labels button').click()")
+    assert browser.evaluate("document.querySelectorAll('.card img').length") == 2
+
+
+def test_viewer_compares_zooms_and_obeys_the_keyboard(shown):
+    browser = shown()
+    for key in ("ArrowRight", "ArrowRight", "Enter"):
+        browser.press(key)
+    assert browser.evaluate("$('#viewer').open && $('#name').textContent") == "b9"
+    browser.wait("document.querySelectorAll('.pair img').length === 2 && $('.pair').offsetWidth > 16")
+    assert texts(browser, ".pair em") == ["real_A", "fake_B"]
+    browser.press("1")
+    assert browser.evaluate("$('.pair img').width") == 16
+    browser.press("+")
+    assert browser.evaluate("$('.pair img').width") == 32
+    browser.press("0")
+    box = browser.evaluate("$('.pair').getBoundingClientRect().toJSON()")
+    y = box["y"] + box["height"] / 2
+    browser.drag((box["x"] + box["width"] / 2, y), (box["x"] + box["width"] / 4, y))
+    assert abs(browser.evaluate("parseFloat($('.pair').style.getPropertyValue('--split'))") - 25) < 1
+    browser.press("s")
+    assert browser.evaluate("document.querySelectorAll('#stage img').length") == 3
+    browser.press("ArrowRight")
+    assert browser.evaluate("$('#name').textContent") == NASTY
+    browser.press("Escape")
+    browser.wait("!$('#viewer').open && document.activeElement === $('#grid').children[2]")
+    assert browser.log == []
+
+
+def test_five_thousand_images(browser, tmp_path):
+    few = fill(tmp_path, [f"n{i:02}" for i in range(10)])
+    page = ResultPage(tmp_path, "many", {})
+    for i in range(5000):
+        page.add(f"image_{i:05}", few.rows[i % 10][1], {"LPIPS": i / 5000})
+    path = page.save()
+    assert path.stat().st_size < 2_000_000
+    browser.open(path.as_uri())
+    assert browser.evaluate("$('#count').textContent") == "5000 images"
+    drawn = browser.evaluate("document.querySelectorAll('.card').length")
+    assert 0 < drawn < 500  # the rest comes when the reader scrolls
+    browser.evaluate("scrollTo(0, document.body.scrollHeight)")
+    browser.wait(f"document.querySelectorAll('.card').length > {drawn}")
+    browser.evaluate("view(4999)")
+    assert browser.evaluate("$('#name').textContent") == "image_04999"
+    browser.press("Escape")
+    browser.wait("document.activeElement === $('#grid').children[4999]")

@@ -1,0 +1,159 @@
+"""The training page: whole at any moment, no repeats after a resume, linear cost, and what a browser shows of it."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from util.loggers import Loggers, Progress
+from util.loggers.jsonl import JsonlLogger
+from util.loggers.training_page import CHUNK_ROWS, TrainingPage
+from util.metrics.names import higher_is_better
+
+NASTY = "a<b>&\"'#?%20 </script><img src=x onerror=alert(1)>"
+
+
+def options(folder, **more):
+    defaults = {"checkpoints_dir": str(folder), "name": "run", "model": "negcut", "dataroot": "data"}
+    return SimpleNamespace(**defaults | {"update_html_freq": 100} | more)
+
+
+def train(loggers, first, last, name="horse", images=True):
+    """Step i sees 50 images; an epoch has 4 steps."""
+    for i in range(first, last + 1):
+        epoch = (i - 1) // 4 + 1
+        progress = Progress(epoch, 50 * ((i - 1) % 4 + 1), 50 * i, 50, 200, 9, learning_rates={"G": 2e-4})
+        loggers.log_losses(progress, {"G_GAN": 1 / i, "NCE": float("nan") if i == 2 else 2 / i})
+        if images:
+            loggers.log_images(progress, {"real_A": np.full((8, 9, 3), i % 256, np.uint8)})
+        if i % 4 == 0:
+            loggers.log_samples(progress, {name: {"fake_B": np.full((8, 9, 3), i % 256, np.uint8)}})
+            loggers.log_scores(progress, {"FID": abs(50.0 - i), "FID_se": 0.25, "images": 120})
+
+
+def read_page(web):
+    """What the page would load: its state, and its rows by kind."""
+    state = json.loads((web / "data/state.js").read_text()[len("state(") : -len(");\n")])
+    rows = {"losses": [], "scores": [], "images": [], "samples": []}
+    for index in range(state["chunks"]):
+        for row in json.loads((web / f"data/{index:05}.js").read_text()[len("add(") : -len(");\n")]):
+            rows[row["kind"]].append(row)
+    return state, rows
+
+
+def test_it_holds_everything_and_the_pictures_are_there(tmp_path):
+    with Loggers([TrainingPage(options(tmp_path))]) as loggers:
+        train(loggers, 1, 8)
+    web = tmp_path / "run/web"
+    state, rows = read_page(web)
+    assert [row["total_images"] for row in rows["losses"]] == [50 * i for i in range(1, 9)]
+    assert [row["total_images"] for row in rows["images"]] == [100, 200, 300, 400]  # --update_html_freq
+    assert [row["scores"]["FID"] for row in rows["scores"]] == [46.0, 42.0]
+    assert rows["losses"][1]["losses"]["NCE"] is None
+    assert state["groups"] == {"G_GAN": "adversarial", "NCE": "contrastive"}
+    assert state["scores"] == {"FID": "lower"}
+    links = [link for row in rows["images"] for link in row["images"].values()]
+    links += [link for row in rows["samples"] for images in row["samples"].values() for link in images.values()]
+    assert len(links) == 6 and all((web / link).is_file() for link in links)
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", (web / "index.html").read_text())
+
+
+def test_it_is_whole_after_every_step_so_a_kill_breaks_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("util.loggers.training_page.CHUNK_ROWS", 3)
+    monkeypatch.setattr("util.loggers.training_page.FLUSH_SECONDS", -1)
+    loggers = Loggers([TrainingPage(options(tmp_path))])
+    for i in range(1, 9):
+        train(loggers, i, i)
+        _, rows = read_page(tmp_path / "run/web")
+        assert len(rows["losses"]) == i and len(rows["images"]) == i // 2 and len(rows["samples"]) == i // 4
+
+
+def test_a_resumed_page_equals_an_uninterrupted_one(tmp_path):
+    def content(folder):
+        state, rows = read_page(folder / "run/web")
+        for row in [*rows["losses"], *rows["scores"]]:
+            for changing in ("time", "memory_gb", "images_per_second", "data_share", "learning_rates"):
+                row.pop(changing, None)
+        return {kind: sorted(map(str, part)) for kind, part in rows.items()}, state["scores"], state["groups"]
+
+    def run(folder, first, last, resume=None):
+        with Loggers([JsonlLogger(options(folder), resume), TrainingPage(options(folder), resume)]) as loggers:
+            train(loggers, first, last)
+
+    run(tmp_path / "whole", 1, 10)
+    run(tmp_path / "resumed", 1, 7)
+    run(tmp_path / "resumed", 6, 10, resume=250)
+    whole, resumed = content(tmp_path / "whole"), content(tmp_path / "resumed")
+    assert [len(part) for part in resumed[0].values()] == [10, 2, 5, 2]
+    assert resumed[0]["images"] == whole[0]["images"] and resumed[0]["samples"] == whole[0]["samples"]
+    assert resumed[1:] == whole[1:]
+
+
+def test_the_cost_is_linear_finished_files_are_never_touched_again(tmp_path):
+    web = tmp_path / "run/web"
+    loggers = Loggers([TrainingPage(options(tmp_path))])
+    train(loggers, 1, 2 * CHUNK_ROWS, images=False)
+    kept = [web / "index.html", web / "data/00000.js", web / "data/00001.js"]
+    before = [(path.stat().st_ino, path.stat().st_mtime_ns) for path in kept]
+    train(loggers, 2 * CHUNK_ROWS + 1, 3 * CHUNK_ROWS, images=False)
+    loggers.close()
+    assert [(path.stat().st_ino, path.stat().st_mtime_ns) for path in kept] == before
+    assert len(read_page(web)[1]["losses"]) == 3 * CHUNK_ROWS
+
+
+def test_checkpoints_are_linked(tmp_path):
+    with Loggers([TrainingPage(options(tmp_path))]) as loggers:
+        (tmp_path / "run/latest net_G.pth").touch()
+        train(loggers, 1, 2)
+    state, _ = read_page(tmp_path / "run/web")
+    assert state["checkpoints"] == [["latest net_G.pth", "../latest%20net_G.pth"]]
+
+
+@pytest.mark.parametrize("names", [("a/b", "a_b"), ("é", "è"), ("x" * 300, "x" * 301), ("..", ".")])
+def test_names_that_no_file_may_have_stay_apart(tmp_path, names):
+    page = TrainingPage(options(tmp_path))
+    image = {"fake_B": np.zeros((4, 4, 3), np.uint8)}
+    page.log_samples(Progress(1, 1, 1), dict.fromkeys(names, image))
+    page.close()
+    (row,) = read_page(tmp_path / "run/web")[1]["samples"]
+    links = [row["samples"][name]["fake_B"] for name in names]
+    assert len(set(links)) == 2
+    assert len(list((tmp_path / "run/web/samples").rglob("*.png"))) == 2
+
+
+def test_which_way_a_score_is_better():
+    assert not any(map(higher_is_better, ("FID", "KID", "LPIPS", "error to the truth")))
+    assert all(map(higher_is_better, ("SSIM", "pixAcc", "mean IoU", "Precision")))
+
+
+def test_in_the_browser(tmp_path, browser):
+    opt = options(tmp_path, name=NASTY.replace("/", "|"), dataroot=NASTY)
+    with Loggers([TrainingPage(opt)]) as loggers:
+        train(loggers, 1, 20, name=NASTY)
+    browser.log.clear()
+    browser.open((tmp_path / opt.name / "web/index.html").as_uri())
+    browser.wait("document.querySelectorAll('#epochs .epoch').length === 5")
+    browser.wait("document.querySelectorAll('.plot path').length >= 7")
+    assert browser.evaluate("$('h1').textContent") == opt.name
+    text = "[...document.querySelectorAll('SELECTOR')].map(x => x.textContent)"
+    cards = browser.evaluate(text.replace("SELECTOR", "#scores small"))
+    assert cards == ["last, epoch 5, ± 0.25", "best, epoch 5, ± 0.25"]
+    summaries = browser.evaluate(text.replace("SELECTOR", ".epoch summary"))
+    assert [summary.split("FID")[0] for summary in summaries] == [f"epoch {i}" for i in (5, 4, 3, 2, 1)]
+    assert "NCE 1.056" in summaries[-1]  # mean of 2/1, 2/3, 2/4: the NaN is left out
+    opened = browser.evaluate("[...document.querySelectorAll('.epoch')].map(x => x.open)")
+    assert opened == [True, True, False, False, False]
+    assert browser.evaluate("document.querySelectorAll('.epoch img').length") == 4
+    browser.evaluate("$('#open').click()")
+    browser.wait("document.querySelectorAll('.epoch img').length === 10")
+
+    assert browser.evaluate("$('#samples b').textContent") == NASTY
+    source = "$('#samples img').getAttribute('src')"
+    last = browser.evaluate(source)
+    browser.evaluate("$('#step').value = 0; $('#step').oninput()")
+    assert browser.evaluate(source) != last and "epoch0001" in browser.evaluate(source)
+    assert browser.evaluate("$('#at').textContent") == "epoch 1, image 200  (1 of 5)"
+    browser.wait("$('#samples img').naturalWidth === 9")
+    assert browser.log == []

@@ -1,0 +1,167 @@
+"""Scores while training: those of scripts/evaluate.py on the files of test.py, and the best weights they choose."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_run import CONTRASTIVE, Run, draw_images, first_difference, weights
+
+import options
+import test as test_script
+from data import create_dataset
+from models import create_model
+from scripts import evaluate
+from util.errors import UserError
+from util.run.validation import Validation, create_validation
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Four images to train on; five to test in A, four in B, of two sizes."""
+    root = draw_images(tmp_path_factory.mktemp("images"))
+    rng = np.random.default_rng(1)
+    for side, count in (("A", 5), ("B", 4)):
+        (root / f"test{side}").mkdir()
+        for i in range(count):
+            size = (20 + 8 * (i % 2), 24, 3)
+            Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(root / f"test{side}" / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def new_run(images, tmp_path, monkeypatch):
+    def make(*flags: str) -> Run:
+        start = [f"--dataroot={images}", "--model=negcut", *CONTRASTIVE, "--feature_space=effnet_lite0"]
+        return Run(tmp_path / "run", monkeypatch, *start, *flags)
+
+    return make
+
+
+def rows(run: Run) -> list[dict]:
+    return [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+@pytest.mark.filterwarnings("ignore:FD-effnet_lite0 of")
+def test_scores_are_those_of_evaluate_on_the_files_of_test(direction, new_run, images, tmp_path, monkeypatch):
+    run = new_run("--n_epochs=1", "--n_epochs_decay=0", "--eval_freq=1", f"--direction={direction}")
+    assert run("--max_dataset_size=3", "--ema_decay=0.5") == 0
+    (row,) = rows(run)
+
+    results = tmp_path / "results"
+    argv = ["test.py", "--name=run", f"--checkpoints_dir={tmp_path}", f"--results_dir={results}", "--gpu_ids=-1"]
+    monkeypatch.setattr(sys, "argv", [*argv, "--quiet"])
+    test_script.main()
+    made = results / "run" / "test_latest" / "images" / "fake_B"
+    references = images / ("testB" if direction == "AtoB" else "testA")
+    assert len(list(made.iterdir())) == (5 if direction == "AtoB" else 4)
+    evaluate.main([str(references), str(made), "--feature_space=effnet_lite0", f"--out={tmp_path / 'own.jsonl'}"])
+    own = json.loads((tmp_path / "own.jsonl").read_text())["scores"]
+
+    assert len(own) == 7  # two distances, the standard error of one, two counts, two notes
+    for key, value in own.items():
+        assert row["scores"][key] == (pytest.approx(value, rel=1e-6) if isinstance(value, float) else value), key
+    averaged = {key for key in row["scores"] if key.endswith("_ema")}
+    assert averaged == {"FD-effnet_lite0_ema", "KD-effnet_lite0_ema", "KD-effnet_lite0_se_ema"}
+    assert row["scores"]["FD-effnet_lite0_ema"] != row["scores"]["FD-effnet_lite0"]
+
+
+SCORES = {"FID": [50.0, 30.0, 40.0, 31.0, 20.0, 20.0], "class_340": [0.1, 0.3, 0.2, 0.6, 0.6, 0.5]}
+BEST = {"FID": 5, "class_340": 4}  # of equal ones the first
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Validation gives ``SCORES``, one column an evaluation."""
+    evaluations = iter(range(6))
+
+    def scores(self, model):
+        at = next(evaluations)
+        return {name: values[at] for name, values in SCORES.items()} | {"images": 5}, {}
+
+    monkeypatch.setattr(Validation, "run", scores)
+    monkeypatch.setattr("util.metrics.evaluator.Evaluator", lambda *args, **kwargs: None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", SCORES)
+def test_the_best_weights_follow_the_metric(metric, scripted, new_run):
+    run = new_run("--n_epochs=6", "--n_epochs_decay=0", "--eval_freq=1", "--save_epoch_freq=1")
+    assert run(f"--eval_metric={metric}", "--keep_checkpoints=6") == 0
+    best = {name.removeprefix("best"): w for name, w in weights(run.folder, "best").items()}
+    for epoch in range(1, 7):
+        same = {name.removeprefix(str(epoch)): w for name, w in weights(run.folder, str(epoch)).items()}
+        assert (first_difference(best, same) is None) == (epoch == BEST[metric]), epoch
+    assert best.keys() == {f"_net_{name}.pth" for name in ("G", "F", "D", "N", "F_")}
+
+
+@pytest.mark.slow
+def test_by_default_the_first_score_decides_and_the_last_epoch_is_evaluated(scripted, new_run):
+    run = new_run("--n_epochs=5", "--n_epochs_decay=0", "--eval_freq=2")
+    assert run() == 0
+    assert [row["epoch"] for row in rows(run)] == [2, 4, 5]
+    assert [row["scores"]["FID"] for row in rows(run)] == [50, 30, 40]
+    assert [row["total_images"] for row in rows(run)] == [8, 16, 20]
+
+
+@pytest.mark.slow
+def test_a_resumed_run_knows_what_was_best(scripted, new_run):
+    """FID 50, 30, then interrupted in epoch 3; 40, 31, 20, 20: the first 30 stands until epoch 5."""
+    run = new_run("--n_epochs=4", "--n_epochs_decay=0", "--eval_freq=1")
+    assert run(after={9: "SIGTERM"}) == 75
+    best = weights(run.folder, "best")
+    assert run.resume() == 0
+    assert [row["scores"]["FID"] for row in rows(run)] == [50, 30, 40, 31]
+    assert first_difference(best, weights(run.folder, "best")) is None
+
+
+@pytest.mark.slow
+def test_a_metric_that_is_not_among_the_scores(scripted, new_run):
+    with pytest.raises(UserError, match="--eval_metric KID is not among the scores: FID, class_340"):
+        new_run("--n_epochs=1", "--n_epochs_decay=0", "--eval_freq=1", "--eval_metric=KID")()
+
+
+def make_validation(images, folder, *flags: str):
+    argv = ["--dataroot", str(images), "--gpu_ids", "-1", "--checkpoints_dir", str(folder), "--crop_size", "24"]
+    opt = options.parse([*argv, "--netG", "resnet_4blocks", "--ngf", "1", "--feature_space", "effnet_lite0", *flags])
+    opt.rank, opt.world_size = 0, 1
+    return opt, create_validation(opt, create_dataset, options.for_testing(opt), torch.device("cpu"))
+
+
+def test_no_evaluation(images, tmp_path, capsys):
+    assert make_validation(images, tmp_path, "--eval_freq", "0")[1] is None
+    assert capsys.readouterr().out == ""
+    draw_images(tmp_path / "no_test")
+    assert make_validation(tmp_path / "no_test", tmp_path)[1] is None
+    printed = capsys.readouterr().out
+    assert printed.startswith("no scores during training: ") and "testA" in printed and printed.count("\n") == 1
+
+
+def test_one_image_has_no_scores(images, tmp_path):
+    with pytest.raises(UserError, match="--eval_freq needs at least 2 images in testA and in testB; 0 trains without"):
+        make_validation(images, tmp_path, "--eval_num", "1")
+
+
+@pytest.mark.filterwarnings("ignore:FD-effnet_lite0 of")
+def test_pictures_and_number_of_images(images, tmp_path):
+    opt, validation = make_validation(images, tmp_path, "--eval_num", "3")
+    with torch.random.fork_rng():
+        model = create_model(opt)
+    training = [net.training for net in model.networks().values()]
+    scores, samples = validation.run(model)
+    assert (scores["images"], scores["references"]) == (3, 4)
+    assert list(samples) == ["0", "1", "2"]
+    assert all(pictures.keys() == {"input", "output"} for pictures in samples.values())
+    assert samples["0"]["output"].shape == (24, 24, 3) and samples["0"]["output"].dtype == np.uint8
+    again, same = validation.run(model)
+    assert again == scores and np.array_equal(same["1"]["output"], samples["1"]["output"])
+    assert [net.training for net in model.networks().values()] == training

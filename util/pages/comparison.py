@@ -1,0 +1,133 @@
+"""What several runs of several experiments have in common: curves and scores over seeds, read from their records."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from util.loggers.jsonl import read
+from util.metrics.names import higher_is_better
+
+COLLAPSED = 1e-3  # a contrastive loss below it, per unit of lambda_NCE, is practically zero
+EARLY = 200  # images in which N has to catch up
+BINS = 60  # points of a curve
+EMA = "_ema"  # ending of the scores of the averaged generator
+
+
+@dataclass
+class Run:
+    """One run's record. ``losses``: (images seen, losses) a row; ``seconds``: training time at each of these rows;
+    ``scores``: (images seen, epoch, scores) an evaluation."""
+
+    folder: Path
+    options: dict
+    losses: list[tuple[int, dict[str, float]]]
+    seconds: np.ndarray
+    scores: list[tuple[int, int, dict[str, float]]]
+
+    def seconds_at(self, images: float) -> float:
+        return float(np.interp(images, [at for at, _ in self.losses], self.seconds))
+
+
+def read_run(folder: Path, *records: str) -> Run:
+    """``losses.jsonl``, and the scores of ``records`` (``metrics.jsonl`` and others of its form)."""
+    rows = read(folder / "losses.jsonl")
+    options = folder / "train_opt.json"
+    scores = [
+        (row["total_images"], row["epoch"], numbers(row["scores"])) for name in records for row in read(folder / name)
+    ]
+    return Run(
+        folder,
+        json.loads(options.read_text()) if options.exists() else {},
+        [(row["total_images"], row["losses"]) for row in rows],
+        training_seconds(rows),
+        sorted(scores, key=lambda score: score[:2]),
+    )
+
+
+def training_seconds(rows: list[dict]) -> np.ndarray:
+    """Cumulated time of the training steps, without evaluations, saving and interruptions."""
+    images = np.diff([0, *(row["total_images"] for row in rows)])
+    speed = np.array([row["images_per_second"] or np.nan for row in rows], float)
+    if not np.isfinite(speed).any():
+        return np.zeros(len(rows))
+    speed[~np.isfinite(speed)] = speed[np.isfinite(speed)][0]  # the first step's is not measured
+    return np.cumsum(images / speed)
+
+
+def numbers(scores: dict) -> dict[str, float]:
+    """The scores among what an evaluation found: no counts, names or standard errors."""
+    return {name: value for name, value in scores.items() if isinstance(value, float) and "_se" not in name}
+
+
+def names(rows: list[tuple]) -> list[str]:
+    """Of all losses or scores that occur, in the order in which they do."""
+    return list(dict.fromkeys(name for row in rows for name in row[-1]))
+
+
+def last_and_best(run: Run, score: str) -> tuple[float, float, int] | None:
+    """The last value, the best one and its epoch; None where the run has no such score."""
+    rows = [(scores[score], epoch) for _, epoch, scores in run.scores if score in scores]
+    if not rows:
+        return None
+    best = (max if higher_is_better(score) else min)(rows)
+    return rows[-1][0], *best
+
+
+def spread(values: list[float]) -> tuple[float, float]:
+    """Mean and standard deviation (n - 1) over the seeds; NaN as the deviation of one."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+
+def loss_curve(runs: list[Run], name: str, over_time: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(x, mean, standard deviation over runs): x are images or seconds up to where the shortest run ends, each value
+    the mean over its bin, or between the neighbours' where a run has no record in it."""
+    tracks = []
+    for run in runs:
+        pairs = [(t if over_time else at, row[name]) for t, (at, row) in zip(run.seconds, run.losses, strict=True)
+                 if row.get(name) is not None]  # fmt: skip
+        if pairs:
+            tracks.append(np.array(pairs, float).T)
+    if not tracks:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    bins = min(BINS, *(track.shape[1] for track in tracks))
+    edges = np.linspace(0, min(x[-1] for x, _ in tracks), bins + 1)
+    middles = (edges[1:] + edges[:-1]) / 2
+    means = []
+    for x, y in tracks:
+        place = np.searchsorted(edges, x, side="left") - 1  # bins are (low, high]
+        place, y = place[place < bins], y[place < bins]
+        sums, counts = np.bincount(place, y, bins), np.bincount(place, minlength=bins)
+        filled = counts > 0
+        means.append(np.interp(middles, middles[filled], sums[filled] / counts[filled]))
+    deviation = np.std(means, axis=0, ddof=1) if len(means) > 1 else np.zeros(bins)
+    return middles, np.mean(means, axis=0), deviation
+
+
+def score_curve(runs: list[Run], score: str, over_time: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same for a score, at the evaluations that all runs have (by their order)."""
+    tracks = [[(run.seconds_at(at) if over_time else at, row[score]) for at, _, row in run.scores if score in row]
+              for run in runs]  # fmt: skip
+    count = min(map(len, tracks))
+    if not count:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    values = np.array([track[:count] for track in tracks])
+    deviation = values[..., 1].std(axis=0, ddof=1) if len(values) > 1 else np.zeros(count)
+    return values[..., 0].mean(axis=0), values[..., 1].mean(axis=0), deviation
+
+
+def contrastive_term(run: Run) -> dict[str, float]:
+    """How the contrastive term fared: the share of recorded steps in which it was practically zero, among the first
+    200 images and later; over the last tenth of the record, the cosines of each layer."""
+    quiet = COLLAPSED * float(run.options.get("lambda_NCE", 1.0))
+    rows = [(at, row) for at, row in run.losses if row.get("NCE") is not None]
+    early, later = ([row["NCE"] < quiet for at, row in rows if (at <= EARLY) == first] for first in (True, False))
+    found = {f"quiet, first {EARLY}": early, "quiet, later": later}
+    found = {name: float(np.mean(flags)) for name, flags in found.items() if flags}
+    tail = [row for _, row in rows[-max(1, len(rows) // 10) :]]
+    for name in names([(row,) for row in tail]):
+        if name.startswith("similarity_"):
+            _, kind, layer = name.split("_")
+            found[f"{kind} {layer}"] = float(np.mean([row[name] for row in tail]))
+    return found

@@ -1,0 +1,122 @@
+"""The page of a comparison: scores and the contrastive term over seeds, curves, samples side by side; a table."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from util import html
+from util.files import write_atomic
+from util.metrics.names import higher_is_better
+from util.pages.comparison import (
+    EMA,
+    Run,
+    contrastive_term,
+    last_and_best,
+    loss_curve,
+    names,
+    score_curve,
+    spread,
+)  # fmt: skip
+from util.pages.plots import COLORS, Curve, picture, plot, table
+
+Experiments = dict[str, list[Run]]  # by title: the runs, one a seed
+
+
+def write(out: Path, title: str, header: dict, experiments: Experiments, samples: dict) -> str:
+    """``index.html``, ``table.md`` and ``scores.json`` in ``out``; returns the scores as a Markdown table.
+
+    samples: experiment -> label -> (H, W, 3) uint8 pictures, the same test images everywhere; labels that begin
+    with "output" are its own, others (input, truth) common to all.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    scored, contrast = score_table(experiments), contrast_table(experiments)
+    score_names = names([row for runs in experiments.values() for run in runs for row in run.scores])
+    losses = names([row for runs in experiments.values() for run in runs for row in run.losses[:1] + run.losses[-1:]])
+    sections = [
+        ("Scores", "Mean ± standard deviation over the runs. Last: where training ended; best: the best epoch of each "
+         "run by the score itself (its epochs in brackets). An arrow says which way is better.", table(*scored)),
+        ("The contrastive term", "Quiet: the share of recorded steps in which the contrastive loss of x was below "
+         "0.001 lambda_NCE, that is practically zero. Positive, negative: mean cosine of a query with its positive and "
+         "with its negatives at each layer, over the last tenth of the record.", table(*contrast)),
+        ("Samples", "The last weights of the first run of each experiment, on the first test images.",
+         samples_table(samples)),
+        *(
+            (f"{what} over {x}", "", f'<div class="plots">{"".join(plots)}</div>')
+            for what, make, which in (("Scores", score_curve, score_names), ("Losses", loss_curve, losses))
+            for x in ("images", "time")
+            if any(plots := [curves(experiments, make, name, x == "time", make is score_curve) for name in which])
+        ),
+    ]  # fmt: skip
+    body = "".join(f"<h2>{head}</h2>{f'<p>{text}</p>' if text else ''}{content}" for head, text, content in sections)
+    page = html.render("report", title=html.text(title), header=html.header(header), body=body)
+    write_atomic(out / "index.html", page)
+    write_atomic(out / "table.md", f"{table(*scored, markdown=True)}\n{table(*contrast, markdown=True)}")
+    values = {title: [run.scores for run in runs] for title, runs in experiments.items()}
+    contrast = {title: [contrastive_term(run) for run in runs] for title, runs in experiments.items()}
+    write_atomic(out / "scores.json", json.dumps({"scores": values, "contrast": contrast}, indent=1) + "\n")
+    return table(*scored, markdown=True)
+
+
+def score_table(experiments: Experiments) -> tuple[list[str], list[list[str]]]:
+    """Last and best of every score, over the seeds; a row for G and one for its average."""
+    found = names([row for runs in experiments.values() for run in runs for row in run.scores])
+    plain = list(dict.fromkeys(name.removesuffix(EMA) for name in found))
+    head = ["experiment", "runs"]
+    for name in plain:
+        arrow = "↑" if higher_is_better(name) else "↓"
+        head += [f"{name} {arrow} last", f"{name} {arrow} best (epochs)"]
+    rows = []
+    for title, runs in experiments.items():
+        for ending in ("", EMA):
+            cells = []
+            for name in plain:
+                values = [found for run in runs if (found := last_and_best(run, name + ending))]
+                last, best, epochs = zip(*values, strict=True) if values else ((), (), ())
+                cells += [number(last), f"{number(best)} ({', '.join(map(str, epochs))})" if values else "–"]
+            if any(cell != "–" for cell in cells):
+                rows.append([title + (", average of G" if ending else ""), str(len(runs)), *cells])
+    return head, rows
+
+
+def contrast_table(experiments: Experiments) -> tuple[list[str], list[list[str]]]:
+    """What ``contrastive_term`` finds, over the seeds."""
+    found = {title: [contrastive_term(run) for run in runs] for title, runs in experiments.items()}
+    columns = names([(row,) for rows in found.values() for row in rows])
+    rows = [[title, str(len(each)), *(number([r[c] for r in each if c in r]) for c in columns)]
+            for title, each in found.items()]  # fmt: skip
+    return ["experiment", "runs", *columns], rows
+
+
+def number(values: list[float]) -> str:
+    """Mean ± standard deviation."""
+    if not len(values):
+        return "–"
+    mean, deviation = spread(values)
+    digits = 1 if abs(mean) >= 10 else 3
+    return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if math.isfinite(deviation) else "")
+
+
+def curves(experiments: Experiments, make, name: str, over_time: bool, dots: bool = False) -> str:
+    """One plot of a loss or a score: a line an experiment, the band one standard deviation over its runs."""
+    drawn = []
+    for i, (title, runs) in enumerate(experiments.items()):
+        x, mean, deviation = make(runs, name, over_time)
+        if len(x):
+            color = COLORS[i % len(COLORS)]
+            drawn.append(Curve(title, x, mean, mean - deviation, mean + deviation, color, dots=dots))
+    return plot(name, drawn, "seconds of training" if over_time else "images")
+
+
+def samples_table(samples: dict[str, dict[str, list[np.ndarray]]]) -> str:
+    """Rows are test images; columns the input, the truth, and the translation of each experiment's first run."""
+    columns = {}
+    for title, shown in samples.items():
+        for label, images in shown.items():
+            columns[label if not label.startswith("output") else f"{title}{label.removeprefix('output')}"] = images
+    head = "".join(f"<th>{html.text(label)}</th>" for label in columns)
+    body = ""
+    for cells in zip(*columns.values(), strict=True):
+        body += f"<tr>{''.join(f'<td class=picture>{picture(image)}</td>' for image in cells)}</tr>"
+    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'

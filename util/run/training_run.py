@@ -1,0 +1,205 @@
+"""What surrounds the training loop: where it starts, when and what it saves, numbers going wrong, the summary."""
+
+import math
+import re
+import time
+from pathlib import Path
+
+import torch
+
+from util import distributed
+from util.errors import UserError, warn
+from util.files import BESIDE
+from util.loggers import Progress
+from util.loggers.jsonl import read
+from util.metrics.records import summary, summary_line
+from util.run import checkpoints
+from util.run.checkpoints import Position
+from util.run.run_summary import print_end, print_start
+
+COLLAPSE_STEPS = 200
+RETRY_SECONDS = 60  # after a save that failed
+
+
+class TrainingRun:
+    """``start`` is where training goes on; ``resumed_at`` the images seen until then, None for a new run."""
+
+    def __init__(self, opt, model, dataset):
+        self.opt, self.model, self.dataset = opt, model, dataset
+        self.folder = Path(opt.checkpoints_dir) / opt.name
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if opt.rank == 0:
+            for leftover in self.folder.glob(f"{BESIDE}*"):  # of a run that was killed while it saved
+                leftover.unlink(missing_ok=True)
+        self.begun = self.saved_at = time.monotonic()
+        self.save_failed = False
+        self.bad_in_a_row: dict[str, int] = {}  # by phase: the others may be fine
+        self.collapse_told = False
+        dataset.set_epoch(opt.epoch_count)
+        model.see_first_batch(dataset)
+        model.setup(opt)
+        self.start = self._resume() if opt.continue_train else self._new()
+        distributed.share_weights(model.networks().values())
+        distributed.check_weights(model.networks())  # every rank has read its files before rank 0 writes
+        aside = None if opt.continue_train or opt.rank else checkpoints.set_aside(self.folder)
+        if aside:
+            self._say(f"--name {opt.name}: the files of an earlier run are now in {aside}")
+        self.resumed_at = self.start.total_images if opt.continue_train else None
+        self.first_total = self.start.total_images
+
+    def _new(self) -> Position:
+        if self.opt.pretrained_name:
+            self.model.load_networks(self.opt.epoch, Path(self.opt.checkpoints_dir) / self.opt.pretrained_name)
+        return Position(self.opt.epoch_count)
+
+    def _resume(self) -> Position:
+        opt = self.opt
+        if opt.epoch != "latest":
+            return self._resume_from_weights()
+        position = checkpoints.load_state(self.model, opt)
+        if position is None and not any(self.folder.glob("*_net_*.pth")) and not opt.pretrained_name:
+            self._say(f"{self.folder} holds no checkpoint yet: training starts at its beginning")
+            return self._new()
+        if position and opt.epoch_count not in (1, position.epoch):
+            self._say(f"--epoch_count {opt.epoch_count} is left out: the state goes on in epoch {position.epoch}")
+        return position or self._resume_from_weights()
+
+    def _resume_from_weights(self) -> Position:
+        """Checkpoints of the official code hold weights alone."""
+        self.model.load_networks(self.opt.epoch)
+        epoch, how = self._epoch_of_weights()
+        self.model.schedule_from(epoch)
+        self._say(
+            f"{self.folder} has weights but no {checkpoints.STATE} for --epoch {self.opt.epoch}: optimizers and random "
+            f"numbers start anew at epoch {epoch} ({how})"
+        )
+        return Position(epoch, total_images=(epoch - 1) * len(self.dataset))
+
+    def _epoch_of_weights(self) -> tuple[int, str]:
+        """The epoch to go on with, and how it was found."""
+        if self.opt.epoch_count > 1:
+            return self.opt.epoch_count, "from --epoch_count"
+        if self.opt.epoch.isdigit():
+            return int(self.opt.epoch) + 1, "from --epoch"
+        found = [(row["epoch"], "from losses.jsonl") for row in read(self.folder / "losses.jsonl")[-1:]]
+        log = self.folder / "loss_log.txt"
+        lines = log.read_text(errors="replace") if log.exists() else ""
+        found += [(int(epoch), "from loss_log.txt") for epoch in re.findall(r"^\(epoch: (\d+),", lines, re.M)[-1:]]
+        saved = [path.name.split("_")[0] for path in self.folder.glob("*_net_G*.pth")]
+        found += [(int(name) + 1, "from the newest numbered checkpoint") for name in saved if name.isdigit()]
+        return max(found, default=(1, "no record of it was found; --epoch_count says otherwise"))
+
+    def images_in(self, batch: dict) -> int:
+        """Images of the translated side in this step, over all ranks."""
+        return len(next(v for v in batch.values() if isinstance(v, torch.Tensor))) * self.opt.world_size
+
+    def visuals(self) -> dict[str, torch.Tensor]:
+        self.model.compute_visuals()
+        return self.model.get_current_visuals()
+
+    def checked_losses(self) -> dict[str, float]:
+        """The current losses, their mean over all ranks; ``UserError`` after ``--max_bad_steps`` updates in a row with
+        NaN or Inf."""
+        for phase, paths, bad in self.model.read_updates():
+            self.bad_in_a_row[phase] = self.bad_in_a_row.get(phase, 0) + 1 if bad else 0
+            if bad and paths:
+                warn(f"the {phase} step had a NaN or Inf and was left out; images: {', '.join(map(repr, paths))}")
+            if self.bad_in_a_row[phase] >= self.opt.max_bad_steps:
+                raise UserError(
+                    f"--max_bad_steps {self.opt.max_bad_steps}: as many {phase} steps in a row had NaN or Inf; "
+                    f"the last good checkpoint is kept in {self.folder}, a smaller --lr or --precision fp32 may help"
+                )
+        losses = distributed.average(self.model.get_current_losses())
+        statistics = self.model.get_current_statistics()
+        if statistics.pop("steps_without_contrast", 0) >= COLLAPSE_STEPS and not self.collapse_told:
+            self.collapse_told = True
+            warn(
+                f"the contrastive loss has been practically zero for {COLLAPSE_STEPS} steps: nothing ties translations "
+                "to their sources now; docs/training.md says what to try"
+            )
+        return losses | statistics
+
+    def save_is_due(self, progress: Progress) -> bool:
+        every = self.opt.save_latest_every or math.inf
+        if self.save_failed:
+            every = min(every, RETRY_SECONDS)
+        late = distributed.any_rank(time.monotonic() - self.saved_at >= every)
+        return late or progress.passed(self.opt.save_latest_freq)
+
+    def save_latest(self, position: Position) -> None:
+        """``latest_state.pt`` and ``latest_net_*.pth``, and ``iter_N_net_*.pth`` with --save_by_iter."""
+        self.checked_losses()
+        distributed.check_weights(self.model.networks())
+        self._try_to_save("latest", *([f"iter_{position.total_images}"] if self.opt.save_by_iter else []), at=position)
+        self.saved_at = time.monotonic()
+
+    def end_epoch(self, progress: Progress, loggers, validation=None) -> None:
+        """Evaluate and save where ``--eval_freq`` and ``--save_epoch_freq`` say so."""
+        opt, epoch = self.opt, progress.epoch
+        if validation and (epoch % opt.eval_freq == 0 or epoch == progress.last_epoch):
+            scores, samples = distributed.from_first(validation.run(self.model))
+            loggers.log_scores(progress, scores)
+            loggers.log_samples(progress, samples)
+            self._follow_best(epoch, scores)
+        if epoch % opt.save_epoch_freq == 0:
+            self._try_to_save(epoch)
+            self.save_latest(Position(epoch + 1, 0, progress.total_images))
+
+    def _follow_best(self, epoch: int, scores: dict) -> None:
+        """Keep the weights of the best epoch so far as ``best_net_*.pth``."""
+        metric = self._metric(scores)
+        if metric not in scores:
+            raise UserError(f"--eval_metric {metric} is not among the scores: {', '.join(scores)}")
+        self.model.metric = scores[metric]  # for --lr_policy plateau
+        found = summary(self.folder / "metrics.jsonl", metric)
+        if found:
+            if not self.opt.quiet:
+                print(summary_line(found))
+            if found["best_epoch"] == epoch:
+                self._try_to_save("best")
+
+    def _metric(self, scores: dict) -> str:
+        """The score that ``best`` follows: by default the first, a Frechet distance."""
+        return self.opt.eval_metric or next(iter(scores))
+
+    def _last_and_best(self) -> dict | None:
+        """Of the record, which may be that of an earlier process."""
+        rows = read(self.folder / "metrics.jsonl")
+        return summary(self.folder / "metrics.jsonl", self._metric(rows[-1]["scores"])) if rows else None
+
+    def _try_to_save(self, *names: str | int, at: Position | None = None) -> None:
+        """The weights under each name, and the state ``at`` a position. A full disk or a folder that cannot be written
+        to must not end the run."""
+        ranks = distributed.gather(self.model.rank_state()) if at else None
+        if self.opt.rank > 0:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if at:
+                checkpoints.save_state(self.model, ranks, at, self.opt)
+            for name in names:
+                self.model.save_networks(name)
+            checkpoints.rotate(self.folder, self.opt.keep_checkpoints)
+            self.save_failed = False
+        except OSError as error:
+            self.save_failed = True
+            warn(f"SAVING TO {self.folder} FAILED: {error}. Training goes on and tries again within a minute")
+
+    def _say(self, message: str) -> None:
+        if self.opt.rank == 0:
+            print(message)
+
+    def announce(self, loggers) -> None:
+        """What is about to happen, on one screen."""
+        if not self.opt.quiet:
+            start = f"goes on at epoch {self.start.epoch}, image {self.start.epoch_images}"
+            start = start if self.opt.continue_train else "new"
+            print_start(self.opt, self.model, start, len(self.dataset), loggers.places())
+
+    def summary(self, total: int, interrupted: str | None) -> None:
+        """How long it took, the scores, and the next command."""
+        if self.opt.quiet:
+            return
+        found = self._last_and_best()
+        seconds = time.monotonic() - self.begun
+        print_end(self.opt, total - self.first_total, seconds, summary_line(found) if found else "", interrupted)
