@@ -12,7 +12,7 @@ from pathlib import Path
 import repository  # noqa: F401
 import torch
 
-from models.inference.architecture import guess_network
+from models.inference.architecture import NO_WEIGHTS, guess_network
 from util.errors import UserError, run
 from util.run import checkpoints
 
@@ -37,7 +37,7 @@ def describe(path: Path, keys: bool = False) -> list[str]:
     if isinstance(content, dict) and "position" in content and "model" in content:
         return lines + describe_state(content)
     state = checkpoints.read_weights(path, "file")
-    numbers = sum(value.numel() for key, value in state.items() if not key.endswith(checkpoints.NO_WEIGHTS))
+    numbers = sum(value.numel() for key, value in state.items() if not key.endswith(NO_WEIGHTS))
     types = ", ".join(sorted({str(value.dtype).removeprefix("torch.") for value in state.values()}))
     lines.append(f"  weights   {len(state)} tensors, {numbers:,} parameters, {types}")
     if state.keys() != content.keys():
