@@ -276,7 +276,7 @@ class BaseModel(ABC):
             net.load_state_dict(nets[name])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             rates = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
-            optimizer.load_state_dict(saved)
+            checkpoints.load_optimizer(optimizer, saved)
             if new_rates:
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group.update(rate)

@@ -96,6 +96,16 @@ def load_state(model, opt) -> Position | None:
     return position
 
 
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict) -> None:
+    """``optimizer.load_state_dict``, with each parameter's moments in that parameter's memory layout: torch keeps the
+    layout that was saved, and fused Adam walks parameters and moments as they lie in memory."""
+    optimizer.load_state_dict(saved)
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
 def set_aside(folder: Path) -> Path | None:
     """Move what an earlier run left to ``previous_N`` below its folder, so that a new one of the same name neither
     overwrites it nor goes on with it by mistake. The new folder, or None where there was nothing."""

@@ -220,6 +220,26 @@ def test_a_state_brings_back_the_next_step(saved, tmp_path):
     assert step(other) == step(saved)
 
 
+@pytest.mark.parametrize("then, now", [([], ["--channels_last"]), (["--channels_last"], [])])
+def test_a_state_is_loaded_into_todays_memory_layout(then, now, tmp_path):
+    """With equal gradients the next step gives equal weights, whichever layout the moments were saved in."""
+    model = make(tmp_path, "--ngf", "2", "--ndf", "2", "--model", "cut", *then)
+    step(model)
+    checkpoints.save_state(model, [model.rank_state()], Position(3, 1, 9), model.opt)
+    other = make(tmp_path, "--ngf", "2", "--ndf", "2", "--model", "cut", *now)
+    checkpoints.load_state(other, other.opt)
+    layouts = [[p.stride() for p in one.netG.parameters()] for one in (model, other)]
+    assert layouts[0] != layouts[1]
+    for ours, theirs in zip(other.optimizers, model.optimizers, strict=True):
+        pairs = list(zip(ours.param_groups[0]["params"], theirs.param_groups[0]["params"], strict=True))
+        for a, b in pairs:
+            b.grad = torch.empty_like(b).copy_(torch.linspace(-1, 1, b.numel()).reshape(b.shape))
+            a.grad = torch.empty_like(a).copy_(b.grad)
+        ours.step()
+        theirs.step()
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
 def test_no_state(tmp_path):
     model = make(tmp_path)
     assert checkpoints.load_state(model, model.opt) is None
