@@ -5,13 +5,13 @@ import copy
 import json
 import math
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import data
 import models
 from options.base_options import add_base_options
 from options.checks import check
+from options.option_parser import RUNS_FAST, OptionParser
 from options.test_options import add_test_options
 from options.train_options import add_train_options
 from util import distributed
@@ -27,33 +27,6 @@ OWN_IN_TEST = {"phase", "seed", "batch_size", "num_threads", "serial_batches", "
 OWN_IN_TEST |= {"max_dataset_size"}
 
 
-class OptionParser(argparse.ArgumentParser):
-    """argparse with named groups for model and dataset files, and errors of one sentence."""
-
-    _group = None
-
-    def __init__(self, argv: list[str], **kwargs):
-        self.argv = argv
-        super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
-
-    @contextmanager
-    def group(self, title: str):
-        """Flags added inside this block are listed under ``title`` in the help."""
-        self._group = self.add_argument_group(title)
-        yield self
-        self._group = None
-
-    def add_argument(self, *args, **kwargs):
-        return (self._group or super()).add_argument(*args, **kwargs)
-
-    def parse_known_args(self, args=None, namespace=None):
-        # Official model files call this without arguments to look at the flags so far.
-        return super().parse_known_args(self.argv if args is None else args, namespace)
-
-    def error(self, message: str):
-        raise UserError(message)
-
-
 def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Namespace:
     """The resolved options of train.py (``is_train``) or test.py; raises ``UserError`` for what cannot work."""
     argv = sys.argv[1:] if argv is None else argv
@@ -64,26 +37,22 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
 
     known = parser.parse_known_args()[0]
     saved = _saved_options(known, is_needed=parser.argv == argv) if not is_train or known.continue_train else {}
-    parser.set_defaults(**_known(parser, saved))
+    parser.take_saved(saved)
     for kind, title, package in (("model", "model", models), ("dataset_mode", "dataset", data)):
         name = getattr(parser.parse_known_args()[0], kind)
-        before = _known(parser, saved)
-        with parser.group(f"{title} {name}"):
+        with parser.group(f"{title} {name}", is_chosen=name != saved.get(kind)):
             parser = package.get_option_setter(name)(parser, is_train)
-        values = _known(parser, saved)
-        if name != saved.get(kind, name):  # another one than trained with, as --model test: its own defaults hold
-            values = {k: v for k, v in values.items() if k not in before}
-        parser.set_defaults(**values)
     known = parser.parse_known_args()[0]
-    gpu_ids = parse_gpu_ids(known.gpu_ids, asked_for="gpu_ids" in explicit_flags(parser))
+    gpu_ids = parse_gpu_ids(known.gpu_ids, asked_for="gpu_ids" in parser.typed())
     if known.fast:
-        parser.set_defaults(**fast_settings(get_device(gpu_ids)))
+        source = "--fast" if parser.source["fast"] == "typed" else RUNS_FAST
+        parser.take(source, fast_settings(get_device(gpu_ids)))
     parser.add_argument("-h", "--help", action="help", help="show this help and exit")
-    if not is_train and "load_size" not in explicit_flags(parser):
-        parser.set_defaults(load_size=parser.parse_known_args()[0].crop_size)  # test images are not jittered
 
     opt = parser.parse_args(argv)
     opt.isTrain = is_train
+    if not is_train and parser.source["load_size"] != "typed":
+        opt.load_size = parser.plain["load_size"] = opt.crop_size  # test images are not jittered
     if opt.suffix:
         try:
             opt.name += "_" + opt.suffix.format(**vars(opt))
@@ -95,14 +64,9 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
     opt.rank, opt.world_size = distributed.environment()
     opt.quiet = opt.quiet or opt.rank > 0
     check(opt)
-    opt.message = _table(opt, parser)
+    opt.sources = parser.source
+    opt.message = _table(opt, parser.plain)
     return opt
-
-
-def explicit_flags(parser: OptionParser) -> set[str]:
-    """Names of the options that the user typed."""
-    actions = (parser._option_string_actions.get(a.split("=")[0]) for a in parser.argv)
-    return {action.dest for action in actions if action}
 
 
 def for_testing(opt: argparse.Namespace) -> argparse.Namespace:
@@ -119,6 +83,7 @@ def save_options(opt: argparse.Namespace, folder: str | Path) -> None:
         return
     prefix = "train_opt" if opt.isTrain else f"{opt.phase}_opt"
     values = {k: "inf" if v == math.inf else v for k, v in vars(opt).items() if k != "message"}
+    values["sources"] = {k: "--fast" if source == RUNS_FAST else source for k, source in opt.sources.items()}
     write_atomic(Path(folder) / f"{prefix}.json", json.dumps(values, indent=1))
     write_atomic(Path(folder) / f"{prefix}.txt", opt.message + "\n")
 
@@ -140,35 +105,31 @@ def _saved_options(opt: argparse.Namespace, is_needed: bool) -> dict:
         raise UserError(
             f"{path} is not a readable JSON file; restore it or remove it and give the flags again"
         ) from None
+    sources = values.pop("sources", None)
+    if sources is None:
+        sources = _guessed_sources(values)
     own = OWN if hasattr(opt, "continue_train") else OWN | OWN_IN_TEST
-    if values.get("lr_N") == values.get("lr"):
+    own = own | {k for k, source in sources.items() if source == "--fast"}  # chosen anew, for this machine
+    if sources.get("lr_N") in ("default", "preset"):
         own = own | {"lr_N"}  # it followed --lr and goes on doing so
     return {k: v for k, v in values.items() if k not in own}
 
 
-def _known(parser: OptionParser, values: dict) -> dict:
-    """The saved values that are flags of ``parser``, checked as if they were typed: the file may have been edited."""
-    known = {}
-    for action in parser._actions:
-        value = values.get(action.dest)
-        if value is None:  # the default of then: today's may be another
-            continue
-        if action.nargs in (None, "?"):
-            try:
-                value = parser._get_value(action, str(value))
-                parser._check_value(action, value)
-            except argparse.ArgumentError as error:
-                raise UserError(f"train_opt.json holds a wrong value: {error}") from None
-        known[action.dest] = value
-    return known
+def _guessed_sources(values: dict) -> dict[str, str]:
+    """Of a run from before they were saved. With --fast, fp32 was asked for (or it was a CPU without fast bf16)."""
+    by_fast = {"channels_last", "compile"} | ({"precision"} if values.get("precision") != "fp32" else set())
+    sources = dict.fromkeys(by_fast, "--fast") if values.get("fast") else {}
+    return sources | ({"lr_N": "default"} if values.get("lr_N") == values.get("lr") else {})
 
 
-def _table(opt: argparse.Namespace, parser: OptionParser) -> str:
-    """All options in alphabetical order; those that differ from the default are marked with it."""
-    set_here = ("isTrain", "gpu_ids", "rank", "world_size")
+def _table(opt: argparse.Namespace, plain: dict) -> str:
+    """All options in alphabetical order; what differs from its default is marked with it, and with where it comes from
+    unless it was typed."""
     lines = ["----------------- Options ---------------"]
     for key, value in sorted(vars(opt).items()):
-        default = parser.get_default(key)
-        mark = f"\t[default: {default}]" if value != default and key not in set_here else ""
-        lines.append(f"{key:>38}: {value!s:<30}{mark}".rstrip())
+        mark, source = "", opt.sources.get(key, "typed")
+        if key in plain and value != plain[key] and key != "gpu_ids":
+            mark = f"\t[default: {plain[key]}{'' if source == 'typed' else f', {source}'}]"
+        if key != "sources":
+            lines.append(f"{key:>38}: {value!s:<30}{mark}".rstrip())
     return "\n".join([*lines, "----------------- End -------------------"])

@@ -92,7 +92,7 @@ TRAINED += ["--batch_size", "2", "--num_patches", "32", "--nce_idt", "true", "--
 def test_continue_train_needs_no_other_flag(trained, tmp_path):
     first = vars(trained(*TRAINED))
     opt = vars(again(tmp_path, is_train=True))
-    own = {"continue_train", "message"}
+    own = {"continue_train", "message", "sources"}
     assert {k: v for k, v in opt.items() if k not in own} == {k: v for k, v in first.items() if k not in own}
 
 
@@ -183,12 +183,21 @@ def test_the_options_of_a_test_do_not_replace_those_of_the_training(trained, tmp
 def test_the_table_marks_what_differs_from_the_default():
     opt = options.parse([*NEEDED, "--model", "negcut", "--ngf", "32", "--ndf", "64", "--lr", "0.01"])
     rows = {line.split(":")[0].strip(): line for line in opt.message.splitlines()[1:-1]}
-    assert rows.keys() == vars(opt).keys() - {"message"}
+    assert rows.keys() == vars(opt).keys() - {"message", "sources"}
     assert list(rows) == sorted(rows)
     marked = {key for key, line in rows.items() if "[default: " in line}
     assert marked == {"dataroot", "model", "ngf", "lr"}
     assert rows["ngf"].split() == ["ngf:", "32", "[default:", "64]"]
     assert rows["ndf"].split() == ["ndf:", "64"]
+
+
+def test_the_table_of_a_resumed_run_says_where_values_come_from(trained, tmp_path):
+    trained("--model", "negcut", "--ngf", "32", "--NEGCUT_mode", "FastNEGCUT", "--lambda_NCE", "3")
+    opt = again(tmp_path, "--ndf", "8", is_train=True)
+    rows = {line.split(":")[0].strip(): " ".join(line.split()) for line in opt.message.splitlines()[1:-1]}
+    assert rows["ngf"] == "ngf: 32 [default: 64, saved]" and rows["ndf"] == "ndf: 8 [default: 64]"
+    assert rows["lambda_NCE"] == "lambda_NCE: 3.0 [default: 10.0, saved]"
+    assert rows["nce_idt"] == "nce_idt: False"
 
 
 def test_the_table_marks_what_a_preset_changes_only_where_a_flag_differs_from_it():
@@ -264,7 +273,7 @@ def test_for_testing_leaves_the_options_of_training_as_they_are():
     assert test.max_dataset_size == math.inf  # that many training images are not that many test images
 
 
-def test_explicit_flags():
+def test_typed_flags():
     parser = options.OptionParser(["--name=x", "--ngf", "3", "--no_flip", "--nce_idt", "no", "-1"])
     options.add_base_options(parser)
-    assert options.explicit_flags(parser) == {"name", "ngf", "no_flip"}
+    assert parser.typed() == {"name", "ngf", "no_flip"}

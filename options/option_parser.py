@@ -1,0 +1,84 @@
+"""argparse that knows where each value comes from, with named groups and errors of one sentence."""
+
+import argparse
+from contextlib import contextmanager
+
+from util.errors import UserError
+
+# A run that was trained with --fast goes on with it: it chooses anew for this machine, but not over what the run was
+# told by flags of their own.
+RUNS_FAST = "--fast of the run"
+# Where a value can come from; a later one wins.
+SOURCES = ("default", RUNS_FAST, "saved", "--fast", "preset", "typed")
+
+
+class OptionParser(argparse.ArgumentParser):
+    """``source`` names where each option's value comes from; ``plain`` holds the values of "default" and "preset"
+    alone, with which the table compares."""
+
+    def __init__(self, argv: list[str], **kwargs):
+        self.argv = argv
+        self.source: dict[str, str] = {}
+        self.plain: dict[str, object] = {}
+        self._saved: dict[str, object] = {}
+        self._group, self._preset = None, "preset"
+        super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
+
+    @contextmanager
+    def group(self, title: str, is_chosen: bool = True):
+        """Flags added inside this block are listed under ``title`` in the help. ``is_chosen``: the model or dataset is
+        not the one that the saved options are of, so the defaults that it sets win over those."""
+        self._group, self._preset = self.add_argument_group(title), "preset" if is_chosen else "default"
+        yield self
+        self._group, self._preset = None, "preset"
+
+    def add_argument(self, *args, **kwargs):
+        action = (self._group or super()).add_argument(*args, **kwargs)
+        self.source[action.dest], self.plain[action.dest] = "default", action.default
+        if action.dest in self.typed():
+            self.source[action.dest] = "typed"
+        if self._saved.get(action.dest) is not None:
+            self._take_saved(action)
+        return action
+
+    def set_defaults(self, **values):
+        """What a model or a dataset changes: its preset."""
+        self.plain.update(values)
+        self.take(self._preset, values)
+
+    def take(self, source: str, values: dict) -> None:
+        """``values`` hold where they come from no weaker a source than the present ones."""
+        for key, value in values.items():
+            if SOURCES.index(source) >= SOURCES.index(self.source.get(key, "default")):
+                super().set_defaults(**{key: value})
+                self.source[key] = source
+
+    def take_saved(self, values: dict) -> None:
+        """The options of a run, for the flags that there are and those that a model will add."""
+        self._saved = values
+        for action in self._actions:
+            if values.get(action.dest) is not None:  # None is the default of then: today's may be another
+                self._take_saved(action)
+
+    def _take_saved(self, action) -> None:
+        """Checked as if it were typed: the file may have been edited."""
+        value = self._saved[action.dest]
+        if action.nargs in (None, "?"):
+            try:
+                value = self._get_value(action, str(value))
+                self._check_value(action, value)
+            except argparse.ArgumentError as error:
+                raise UserError(f"train_opt.json holds a wrong value: {error}") from None
+        self.take("saved", {action.dest: value})
+
+    def typed(self) -> set[str]:
+        """Names of the options that the user typed."""
+        actions = (self._option_string_actions.get(a.split("=")[0]) for a in self.argv)
+        return {action.dest for action in actions if action}
+
+    def parse_known_args(self, args=None, namespace=None):
+        # Official model files call this without arguments to look at the flags so far.
+        return super().parse_known_args(self.argv if args is None else args, namespace)
+
+    def error(self, message: str):
+        raise UserError(message)
