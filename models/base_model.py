@@ -91,8 +91,7 @@ class BaseModel(ABC):
         self.run_step()
 
     def run_step(self) -> None:
-        with self.autocast():
-            self.optimize_parameters()
+        self.optimize_parameters()
 
     def data_dependent_initialize(self, data: dict) -> None:
         """For models written for the official code, which make networks in their first forward pass."""
@@ -103,7 +102,8 @@ class BaseModel(ABC):
             self.data_dependent_initialize(next(iter(dataset)))
 
     def setup(self, opt) -> None:
-        """Make the schedules; load weights when testing."""
+        """Set how the networks run; make the schedules; load weights when testing."""
+        precision.run_networks_in(self.precision, self.device, *self.networks().values())
         if getattr(opt, "channels_last", False):
             for net in self.networks().values():
                 make_channels_last(net)
@@ -162,10 +162,6 @@ class BaseModel(ABC):
         layout = torch.channels_last if getattr(self.opt, "channels_last", False) else torch.preserve_format
         return images.to(self.device, non_blocking=True, memory_format=layout)
 
-    def autocast(self):
-        """The context in which a step or a translation runs, as ``--precision`` says."""
-        return precision.autocast(self.precision, self.device)
-
     def generator(self) -> nn.Module:
         """The network that translates in ``--direction``."""
         return self.netG
@@ -197,7 +193,7 @@ class BaseModel(ABC):
 
     def test(self) -> None:
         """Translate without gradients."""
-        with torch.inference_mode(), self.autocast():
+        with torch.inference_mode():
             self.forward()
             self.compute_visuals()
 

@@ -25,9 +25,8 @@ def add_base_options(parser) -> None:
         )
         add("--gpu_ids", default="0", help="the GPU to use; -1 for the CPU. Without the flag: a GPU if there is one")
         add("--fast", action="store_true", help="choose the three flags below for this machine; given ones win")
-        add(
-            "--precision", default="fp32", choices=PRECISIONS, help="arithmetic of the networks; losses are always fp32"
-        )
+        add("--precision", default="fp32", choices=PRECISIONS,
+            help="arithmetic inside the networks; their outputs, losses and losses' gradients are fp32")  # fmt: skip
         add("--channels_last", action="store_true", help="keep images with their channels innermost in memory")
         add("--compile", action="store_true", help="compile the networks; the first steps then take minutes")
         add("--verbose", action="store_true", help="print all options, and the networks in full")

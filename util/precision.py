@@ -1,21 +1,44 @@
-"""The arithmetic that networks run in. Weights, optimizers, statistics of norms, logits and losses stay fp32."""
+"""The arithmetic that networks run in. What they return, weights, optimizers, statistics of norms, losses and the
+gradients of losses stay fp32."""
 
 import os
-from contextlib import nullcontext
+from types import MethodType
 
 import torch
+from torch import nn
 
 from util.errors import UserError
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 
 
-def autocast(precision: str, device: torch.device):
-    """The context for a step or a translation. bf16: convolutions and linear layers in bf16."""
-    if precision != "bf16":
-        return nullcontext()
-    # Without its cache: that would hand the weights from before an update to what comes after it in the same step.
-    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+def run_networks_in(precision: str, device: torch.device, *networks: nn.Module) -> None:
+    """bf16: from now on each network computes its convolutions and linear layers in bf16, in ``forward`` and whatever
+    else it lists in ``entries``. It returns fp32, so that a loss and its backward pass, whoever wrote them, run outside
+    autocast and in fp32; the backward pass of a layer has the type of its forward pass."""
+    for network in networks if precision == "bf16" else ():
+        for name in entries(network):
+            setattr(network, name, MethodType(_in_bf16(getattr(type(network), name), device.type), network))
+
+
+def entries(network: nn.Module) -> tuple[str, ...]:
+    """The methods by which a model calls ``network``: ``forward``, and those that its class lists in ``entries``."""
+    return ("forward", *getattr(network, "entries", ()))
+
+
+def _in_bf16(method, device_type: str):
+    def call(network, *args, **kwargs):
+        # Without its cache: that would hand the weights from before an update to what comes after it in the same step.
+        with torch.autocast(device_type, torch.bfloat16, cache_enabled=False):
+            return _to_fp32(method(network, *args, **kwargs))
+
+    return call
+
+
+def _to_fp32(output):
+    if isinstance(output, torch.Tensor):
+        return output.float() if output.dtype in (torch.bfloat16, torch.float16) else output
+    return type(output)(map(_to_fp32, output)) if type(output) in (list, tuple) else output
 
 
 def configure(precision: str, device: torch.device) -> None:

@@ -21,7 +21,7 @@ from models.inference.tiling import FixedNoise, reach, translate_tiles
 from models.networks.blocks import make_channels_last
 from util.decode import to_8_bit
 from util.errors import UserError
-from util.precision import autocast, configure
+from util.precision import configure, run_networks_in
 from util.run import checkpoints
 
 SMALLEST = 16  # pixels a side: smaller pictures are padded to it
@@ -49,7 +49,6 @@ class Translator:
         evaluate: bool = False,
     ):
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.precision = precision
         configure(precision, self.device)
         self.tile = pixels_at_once(self.device) if tile is None else tile
         source = Path(source)
@@ -59,6 +58,7 @@ class Translator:
             self.net = load_experiment(source, epoch, net)
         self.net.to(self.device).requires_grad_(False).train(not evaluate)
         make_channels_last(self.net)
+        run_networks_in(precision, self.device, self.net)
         self.stride, self.radius = reach(self.net)
         self.input_nc = next(p for p in self.net.parameters() if p.dim() == 4).shape[1]
         if self.input_nc not in MODES:
@@ -104,9 +104,9 @@ class Translator:
     def run(self, batch: Tensor) -> np.ndarray:
         """One pass: (B, C, H, W) uint8 -> (B, H, W, C') uint8."""
         x = batch.to(self.device, memory_format=torch.channels_last).float().div(127.5).sub(1)
-        with torch.inference_mode(), autocast(self.precision, self.device):
+        with torch.inference_mode():
             y = self.net(x)
-        y = y.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+        y = y.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
         return y.permute(0, 2, 3, 1).cpu().numpy()
 
 

@@ -30,6 +30,8 @@ class PatchProjector(nn.Module):
     MLPs are made in the first forward. ``use_mlp`` False (``--netF sample``): the features themselves, normalized.
     """
 
+    entries = ("project", "spatial_mean")  # methods that models call, besides forward
+
     def __init__(self, channels: list[int] | None, nc: int = 256, use_mlp: bool = True, **init):
         super().__init__()
         self.nc, self.use_mlp, self.init = nc, use_mlp, init

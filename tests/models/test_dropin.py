@@ -203,7 +203,7 @@ def run(script, *flags):
 train = "--dataroot data_here --model old_style --dataset_mode two_folders --netG resnet_4blocks --ngf 2 --ndf 2"
 train += " --netF_nc 8 --num_patches 16 --pool_size 3 --load_size 36 --crop_size 32 --batch_size 2 --num_threads 0"
 train += " --n_epochs_decay 0 --print_freq 2 --display_freq 2 --update_html_freq 4 --save_latest_freq 4"
-train += " --save_epoch_freq 1 --display_id 0 --eval_freq 0"
+train += " --save_epoch_freq 1 --display_id 0 --eval_freq 0 --precision bf16"
 run("train", *train.split(), "--n_epochs", "1")
 run("train", "--continue_train", "--n_epochs", "2")
 run("test", "--num_test", "3")
@@ -268,7 +268,13 @@ def ran(tmp_path_factory):
     add_examples(folder)
     done = subprocess.run([sys.executable, "-c", RUN], cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    (folder / "printed.txt").write_text(done.stdout)
     return folder
+
+
+@pytest.mark.slow
+def test_in_bf16_it_is_told_that_its_losses_are_fp32(ran):
+    assert "bf16 inside the networks, fp32 for outputs and losses" in (ran / "printed.txt").read_text()
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from util.metrics.images import list_images
 
 WIDTH, LABEL = 100, 10  # columns
 NO_BREAK = "\u00a0"
+ARITHMETIC = {"bf16": "bf16 inside the networks, fp32 for outputs and losses"}
 SIDES = ("A", "B", "")  # trainA, trainB; paired images lie in train
 
 
@@ -69,11 +70,16 @@ def sizes(opt) -> str:
 
 
 def device(opt, model) -> str:
-    """``cuda:0 (NVIDIA H100), bf16, channels_last``; ``cpu, fp32, 4 threads``."""
+    """``cuda:0 (NVIDIA H100), bf16 inside the networks, fp32 for outputs and losses, channels_last``; ``cpu, fp32, 4
+    threads``."""
     name = str(model.device)
     if model.device.type == "cuda":
         name += f" ({torch.cuda.get_device_name(model.device)})"
-    parts = [name, model.precision, *(flag for flag in ("channels_last", "compile") if getattr(opt, flag))]
+    parts = [
+        name,
+        ARITHMETIC.get(model.precision, model.precision),
+        *(flag for flag in ("channels_last", "compile") if getattr(opt, flag)),
+    ]
     if model.device.type == "cpu":
         threads = torch.get_num_threads()
         parts.append(f"{threads} thread{'s' * (threads > 1)}")

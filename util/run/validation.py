@@ -70,7 +70,7 @@ class Validation:
         pictures = {"input": tensor2im(real)}
         real = real.to(model.device)
         for ending, net in nets.items():
-            with torch.inference_mode(), model.autocast():
+            with torch.inference_mode():
                 pictures["output" + ending] = tensor2im(net(real))
         return pictures
 
