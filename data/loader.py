@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from data.uncut import Uncut, cut
-from util.devices import get_device
+from util.devices import kind_of
 from util.errors import UserError
 
 
@@ -89,7 +89,7 @@ class Loader:
 
     def __init__(self, dataset: Dataset, opt):
         self.dataset = dataset
-        self.device = get_device(opt.gpu_ids)
+        self.device = opt.device
         self.images = int(min(len(dataset), opt.max_dataset_size))
         if not self.images:
             raise UserError(f"--dataset_mode {opt.dataset_mode} finds no images in --dataroot {opt.dataroot!r}")
@@ -110,7 +110,7 @@ class Loader:
             sampler=self.sampler,
             num_workers=workers,
             collate_fn=collate,
-            pin_memory=self.device.type == "cuda",
+            pin_memory=kind_of(self.device).pins,
             worker_init_fn=_leave_signals_to_parent,
             persistent_workers=workers > 0,
             generator=torch.Generator(),  # the default one is the model's: an epoch must not draw from it

@@ -14,7 +14,7 @@ from models.networks import init_net  # noqa: F401  (official model files expect
 from models.networks.blocks import make_channels_last
 from models.schedulers import get_scheduler
 from util import distributed, precision
-from util.devices import get_device
+from util.devices import wide
 from util.errors import UserError
 from util.image_pool import ImagePool
 from util.random_state import rng_state, set_rng_state
@@ -45,9 +45,8 @@ class BaseModel(ABC):
         self.opt = opt
         self.gpu_ids = opt.gpu_ids
         self.isTrain = opt.isTrain
-        self.device = get_device(opt.gpu_ids)
-        self.precision = getattr(opt, "precision", "fp32")
-        precision.configure(self.precision, self.device)
+        self.device = opt.device
+        self.precision = precision.configure(getattr(opt, "precision", "fp32"), self.device)
         self.save_dir = Path(opt.checkpoints_dir) / opt.name
         self.loss_names: list[str] = []
         self.model_names: list[str] = []
@@ -209,7 +208,9 @@ class BaseModel(ABC):
     def get_current_losses(self) -> dict[str, float]:
         """The losses of the last step as numbers. This waits for the device, so it is called only to read them."""
         values = {name: getattr(self, "loss_" + name) for name in self.loss_names if hasattr(self, "loss_" + name)}
-        tensors = [torch.as_tensor(v, device=self.device).detach().double().mean() for v in values.values()]
+        tensors = [
+            torch.as_tensor(v, device=self.device).detach().to(wide(self.device)).mean() for v in values.values()
+        ]
         return dict(zip(values, torch.stack(tensors).tolist(), strict=True)) if tensors else {}
 
     def get_current_statistics(self) -> dict[str, float]:

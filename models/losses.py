@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from util.errors import UserError
+from util.precision import no_autocast
 
 
 class GANLoss(nn.Module):
@@ -46,7 +47,7 @@ def patch_similarities(
     if across_images:
         query, key = (x.reshape(1, -1, x.shape[-1]) for x in (query, key))
         negatives = None if negatives is None else negatives.reshape(1, -1, negatives.shape[-1])
-    with torch.autocast(query.device.type, enabled=False):
+    with no_autocast(query.device):
         positive = (query * key).sum(dim=-1, keepdim=True)
         if negatives is not None:
             return positive, query @ negatives.transpose(1, 2)

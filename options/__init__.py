@@ -15,13 +15,14 @@ from options.option_parser import RUNS_FAST, OptionParser
 from options.test_options import add_test_options
 from options.train_options import add_train_options
 from util import distributed
-from util.devices import get_device, parse_gpu_ids
+from util.devices import choose_device
 from util.errors import UserError
 from util.files import write_atomic
 from util.precision import fast_settings
 
 # What is not taken over from the saved options of a training run: where and how to run.
-OWN = {"name", "suffix", "checkpoints_dir", "gpu_ids", "epoch", "verbose", "quiet", "continue_train", "epoch_count"}
+OWN = {"name", "suffix", "checkpoints_dir", "gpu_ids", "device", "epoch", "verbose", "quiet"}
+OWN |= {"continue_train", "epoch_count"}
 # Nor, in test.py, which images.
 OWN_IN_TEST = {"phase", "seed", "batch_size", "num_threads", "serial_batches", "no_flip", "load_size", "cache"}
 OWN_IN_TEST |= {"max_dataset_size"}
@@ -43,10 +44,10 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
         with parser.group(f"{title} {name}", is_chosen=name != saved.get(kind)):
             parser = package.get_option_setter(name)(parser, is_train)
     known = parser.parse_known_args()[0]
-    gpu_ids = parse_gpu_ids(known.gpu_ids, asked_for="gpu_ids" in parser.typed())
+    device = choose_device(known.gpu_ids if "gpu_ids" in parser.typed() else None, known.device)
     if known.fast:
         source = "--fast" if parser.source["fast"] == "typed" else RUNS_FAST
-        parser.take(source, fast_settings(get_device(gpu_ids)))
+        parser.take(source, fast_settings(device))
     parser.add_argument("-h", "--help", action="help", help="show this help and exit")
 
     opt = parser.parse_args(argv)
@@ -60,7 +61,7 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
             raise UserError(
                 f"--suffix {opt.suffix}: in braces must stand options, as in {{model}}_{{load_size}} ({error})"
             ) from None
-    opt.gpu_ids = gpu_ids
+    opt.device, opt.gpu_ids = device, [] if device.type == "cpu" else [device.index]
     opt.rank, opt.world_size = distributed.environment()
     opt.quiet = opt.quiet or opt.rank > 0
     check(opt)
@@ -82,7 +83,7 @@ def save_options(opt: argparse.Namespace, folder: str | Path) -> None:
     if opt.rank > 0:
         return
     prefix = "train_opt" if opt.isTrain else f"{opt.phase}_opt"
-    values = {k: "inf" if v == math.inf else v for k, v in vars(opt).items() if k != "message"}
+    values = {k: "inf" if v == math.inf else v for k, v in vars(opt).items() if k not in ("message", "device")}
     values["sources"] = {k: "--fast" if source == RUNS_FAST else source for k, source in opt.sources.items()}
     write_atomic(Path(folder) / f"{prefix}.json", json.dumps(values, indent=1))
     write_atomic(Path(folder) / f"{prefix}.txt", opt.message + "\n")
@@ -128,7 +129,7 @@ def _table(opt: argparse.Namespace, plain: dict) -> str:
     lines = ["----------------- Options ---------------"]
     for key, value in sorted(vars(opt).items()):
         mark, source = "", opt.sources.get(key, "typed")
-        if key in plain and value != plain[key] and key != "gpu_ids":
+        if key in plain and value != plain[key] and key not in ("gpu_ids", "device"):
             mark = f"\t[default: {plain[key]}{'' if source == 'typed' else f', {source}'}]"
         if key != "sources":
             lines.append(f"{key:>38}: {value!s:<30}{mark}".rstrip())

@@ -1,5 +1,6 @@
 """The flags that training and testing share. Names and defaults are those of the official CUT code."""
 
+from util.devices import add_flags as add_device_flags
 from util.flag_types import count_or_inf, non_negative_int, positive, positive_int, str2bool
 from util.precision import PRECISIONS
 
@@ -23,7 +24,7 @@ def add_base_options(parser) -> None:
             default=0,
             help="fixes weights, data order, augmentation, patches and noise",
         )
-        add("--gpu_ids", default="0", help="the GPU to use; -1 for the CPU. Without the flag: a GPU if there is one")
+        add_device_flags(add, default_ids="0")
         add("--fast", action="store_true", help="choose the three flags below for this machine; given ones win")
         add("--precision", default="fp32", choices=PRECISIONS,
             help="arithmetic inside the networks; their outputs, losses and losses' gradients are fp32")  # fmt: skip

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import repository  # noqa: F401
 
-from util.devices import get_device, parse_gpu_ids
+from util.devices import add_flags, choose_device
 from util.errors import UserError, run
 from util.loggers.jsonl import read
 from util.metrics.evaluator import Evaluator
@@ -59,7 +59,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="the papers' evaluation: checks the counts, size 256, legacy and clean resize",
     )
     add("--batch_size", type=int, help="images at once (default 4 on a CPU, else 32)")
-    add("--gpu_ids", help="the GPU to use; -1 for the CPU. Without the flag: a GPU if there is one")
+    add_flags(add)
     add("--cache_dir", default="auto", help="where features of real images are kept, by content; none: nowhere")
     add("--name", help="experiment: append the scores to checkpoints_dir/NAME/metrics.jsonl; needs a numbered epoch")
     add("--checkpoints_dir", type=Path, default=Path("./checkpoints"), help="folder of all experiments")
@@ -80,7 +80,7 @@ def evaluate(opt: argparse.Namespace) -> None:
         raise UserError("--mask_dir needs --inputs, the images that were translated")
     if (opt.batch_size is not None and opt.batch_size < 1) or (opt.size is not None and opt.size < 1):
         raise UserError("--batch_size and --size must be at least 1")
-    device = get_device(parse_gpu_ids(opt.gpu_ids or "0", asked_for=opt.gpu_ids is not None))
+    device = choose_device(opt.gpu_ids, opt.device)
     records, epoch = _records(opt)
     translations = find_images(opt.generated)
     inputs = pair_by_name(opt.generated, opt.inputs, "--inputs") if opt.inputs else []

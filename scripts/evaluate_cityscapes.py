@@ -16,7 +16,7 @@ import numpy as np
 import repository  # noqa: F401
 from tqdm.auto import tqdm
 
-from util.devices import get_device, parse_gpu_ids
+from util.devices import add_flags, choose_device
 from util.errors import UserError, run
 from util.metrics.cityscapes import (
     CLASSES,
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     add("--size", type=int, nargs=2, default=(128, 256), metavar=("HEIGHT", "WIDTH"), help="default 128 256")
     add("--filter", default="bilinear", choices=FILTERS, help="resampling of the photographs (default bilinear)")
-    add("--gpu_ids", help="the GPU to use; -1 for the CPU. Without the flag: a GPU if there is one")
+    add_flags(add)
     add("--out", type=Path, metavar="FILE", help="append the scores to this .jsonl file; a run's is metrics.jsonl")
     add("--epoch", type=int, default=0, help="epoch of the weights, for --out")
     opt = parser.parse_args(argv)
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--size {opt.size[0]} {opt.size[1]}: height and width must be multiples of 8")
 
     pairs = pair_with_labels(find_images(opt.generated), find_labels(opt.labels, opt.label_kind), opt.numbered)
-    device = get_device(parse_gpu_ids(opt.gpu_ids or "0", asked_for=opt.gpu_ids is not None))
+    device = choose_device(opt.gpu_ids, opt.device)
     segment = Segmenter(opt.segmentation_model, opt.weights, tuple(opt.size), opt.filter, device)
     confusion = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
     for photo, label in tqdm(pairs, unit=" images", disable=None):

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from data.image_folder import is_image_file, make_dataset
 from models.inference.translator import Translator
-from util.devices import get_device, parse_gpu_ids
+from util.devices import add_flags, choose_device
 from util.errors import UserError, run
 from util.files import replacing
 from util.flag_types import non_negative_int, positive_int
@@ -44,7 +44,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--precision", choices=PRECISIONS, default="fp32", help="arithmetic")
     add("--tile", type=non_negative_int, help="pixels: larger pictures than this squared go in tiles; 0: never")
     add("--eval", action="store_true", help="batch norm and dropout in evaluation mode")
-    add("--gpu_ids", help="the GPU to use, -1 for the CPU; without the flag a GPU if there is one")
+    add_flags(add)
     add("--quiet", action="store_true", help="no progress bar")
     args = parser.parse_args(argv)
     if (args.name is None) == (args.weights is None):
@@ -55,12 +55,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     jobs = find_jobs(args.inputs, args.out, args.format)
-    gpu_ids = parse_gpu_ids(args.gpu_ids or "0", asked_for=args.gpu_ids is not None)
     translator = Translator(
         args.weights or args.checkpoints_dir / args.name,
         args.epoch,
         f"{args.net or 'G'}_ema" if args.ema else args.net,
-        get_device(gpu_ids),
+        choose_device(args.gpu_ids, args.device),
         args.precision,
         args.tile,
         args.eval,

@@ -20,7 +20,7 @@ import train
 from data import create_dataset
 from models import create_model
 from util import distributed
-from util.devices import parse_gpu_ids
+from util.devices import choose_device
 from util.errors import UserError
 from util.run import checkpoints
 
@@ -262,34 +262,35 @@ def test_torchrun_with_a_rank_that_dies_and_then_with_a_signal(images, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("text", "local_rank", "there", "ids"),
+    ("text", "local_rank", "there", "found"),
     [
-        ("0", 0, 4, [0]),
-        ("0", 1, 4, [1]),
-        ("2", 1, 4, [3]),
-        ("2,3", 1, 4, [3]),
-        ("3,1", 0, 4, [3]),
-        ("-1", 1, 4, []),
-        ("0", 1, 0, []),
-        ("0", 1, 1, "GPU 1 is not there"),
+        (None, 0, 4, "cuda:0"),
+        ("0", 1, 4, "cuda:1"),
+        ("2", 1, 4, "cuda:3"),
+        ("2,3", 1, 4, "cuda:3"),
+        ("3,1", 0, 4, "cuda:3"),
+        ("-1", 1, 4, "cpu"),
+        (None, 1, 0, "cpu"),
+        (None, 1, 1, "GPU 1 is not there"),
         ("0,1", 2, 4, "--gpu_ids 0,1 names fewer GPUs than torchrun --nproc_per_node starts processes"),
     ],
 )
-def test_each_process_takes_a_gpu_of_its_own(monkeypatch, text, local_rank, there, ids):
+def test_each_process_takes_a_gpu_of_its_own(monkeypatch, text, local_rank, there, found):
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_RANK", str(local_rank))
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
-    if isinstance(ids, list):
-        assert parse_gpu_ids(text, asked_for=False) == ids
+    monkeypatch.setattr("util.devices.accelerator", lambda: ("cuda", there) if there else ("cpu", 0))
+    monkeypatch.setattr("util.devices.make_current", lambda device: None)
+    if " " not in found:
+        assert choose_device(text, None) == torch.device(found)
     else:
-        with pytest.raises(UserError, match=ids):
-            parse_gpu_ids(text, asked_for=False)
+        with pytest.raises(UserError, match=found):
+            choose_device(text, None)
 
 
 def test_several_gpus_without_torchrun_name_its_command(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr("util.devices.accelerator", lambda: ("cuda", 4))
     with pytest.raises(UserError, match="torchrun --nproc_per_node=2 train.py"):
-        parse_gpu_ids("0,1", asked_for=True)
+        choose_device("0,1", None)
 
 
 def test_the_test_runs_in_one_process(monkeypatch, tmp_path):

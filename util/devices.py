@@ -1,4 +1,7 @@
-"""Which processor runs the networks."""
+"""Which processor runs the networks, and what its kind can do. Nothing else in the program names a kind of device."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -6,36 +9,147 @@ from util import distributed
 from util.errors import UserError
 
 
-def parse_gpu_ids(text: str, asked_for: bool) -> list[int]:
-    """``"0"`` -> [0]; ``"-1"`` -> [] (the CPU). Without ``asked_for`` a missing GPU means the CPU, else an error.
+@dataclass(frozen=True)
+class Kind:
+    """What a kind of device offers of what the program can use; what it lacks is chosen away."""
 
-    Under torchrun every process of a machine takes its own: those of the list, or those from the named one on.
+    double: bool = True  # float64
+    bf16: bool = True  # autocast to bfloat16
+    tf32: bool = False
+    graphs: bool = False  # recorded steps
+    compiles: bool = False  # whether compiling pays, for --fast
+    pins: bool = True  # copies from pinned memory of the host need not be waited for
+    launches: bool = True  # an operation costs a launch, so few large ones win; a CPU's caches want small ones
+    untried: bool = False  # no run of this project on one is known
+
+
+KINDS = {
+    "cpu": Kind(pins=False, launches=False),
+    "cuda": Kind(tf32=True, graphs=True, compiles=True),  # NVIDIA, and AMD by way of ROCm
+    "xpu": Kind(untried=True),  # Intel
+    "mps": Kind(double=False, bf16=False, pins=False, untried=True),  # Apple
+}
+
+
+def kind_of(device: torch.device | str) -> Kind:
+    """What ``device`` offers; of a kind that is not listed, no more than every device has."""
+    name = torch.device(device).type
+    known = KINDS.get(name, Kind(bf16=False, pins=False, untried=True))
+    return replace(known, tf32=False) if torch.version.hip else known
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """The widest type of ``device``: float64, where it has that."""
+    return torch.float64 if kind_of(device).double else torch.float32
+
+
+def accelerator() -> tuple[str, int]:
+    """(kind, how many of it) of what torch sees here besides the CPU: ("cuda", 2); ("cpu", 0) without any.
+
+    A build of torch serves one kind: cuda, else xpu, else mps.
     """
-    try:
-        ids = [int(i) for i in text.split(",")]
-    except ValueError:
-        raise UserError(f"--gpu_ids must be a GPU's number, or -1 for the CPU, not {text!r}") from None
-    ids = [i for i in ids if i >= 0]
-    if ids and distributed.environment()[1] > 1:
+    found, count = torch.accelerator.current_accelerator(), torch.accelerator.device_count()
+    return (found.type, count) if found is not None and count else ("cpu", 0)
+
+
+def add_flags(add: Callable, default_ids: str | None = None) -> None:
+    """``--gpu_ids`` and ``--device``, for ``choose_device``; ``add`` is a parser's ``add_argument``."""
+    help = "the GPU to use; -1 for the CPU. Without the flag: a GPU if there is one"
+    add("--gpu_ids", default=default_ids, help=help)
+    help = "the kind of device: cuda is NVIDIA's and AMD's, xpu Intel's, mps Apple's; of several the one of --gpu_ids"
+    add("--device", choices=list(KINDS), help=help)
+
+
+def choose_device(gpu_ids: str | None, kind: str | None) -> torch.device:
+    """The device that the flags name, which becomes this process's current one; None for a flag that was not typed.
+
+    Without both an accelerator if there is one. Under torchrun every process of a machine takes its own: those of the
+    list, or those from the named one on. ``UserError`` for what is not there, or contradicts itself.
+    """
+    there, count = accelerator()
+    ids = _numbers("0" if gpu_ids is None else gpu_ids)
+    if kind is not None and gpu_ids is not None and (kind == "cpu") != (not ids):
+        raise UserError(f"--device {kind} and --gpu_ids {gpu_ids} contradict each other; give one of them")
+    if kind not in (None, "cpu", there):
+        found = f"torch finds {there} here" if count else "torch finds none but the CPU here"
+        raise UserError(f"--device {kind} is not there ({found}); use --device {there}")
+    if kind == "cpu" or not ids or (kind is gpu_ids is None and not count):
+        return torch.device("cpu")
+    if distributed.environment()[1] > 1:
         place = distributed.local_rank()
         ids = [ids[0] + place] if len(ids) == 1 else ids[place : place + 1]
         if not ids:
-            raise UserError(f"--gpu_ids {text} names fewer GPUs than torchrun --nproc_per_node starts processes")
-    count = torch.cuda.device_count()
-    missing = [i for i in ids if i >= count]
-    if missing and not asked_for and not count:
-        return []
-    if missing:
-        there = f"this machine has {count}, numbered from 0" if count else "this machine has none"
-        raise UserError(f"--gpu_ids {text}: GPU {missing[0]} is not there ({there}); use -1 for the CPU")
+            raise UserError(f"--gpu_ids {gpu_ids} names fewer GPUs than torchrun --nproc_per_node starts processes")
+    missing = next((i for i in ids if i >= count), None)
+    if missing is not None:
+        has = f"this machine has {count}, numbered from 0" if count else "this machine has none"
+        raise UserError(f"--gpu_ids {gpu_ids or 0}: GPU {missing} is not there ({has}); use -1 for the CPU")
     if len(ids) > 1:
         raise UserError(
-            f"--gpu_ids {text}: one process uses one GPU; for several start "
+            f"--gpu_ids {gpu_ids}: one process uses one GPU; for several start "
             f"`torchrun --nproc_per_node={len(ids)} train.py ...`"
         )
-    return ids
+    device = torch.device(there, ids[0])
+    make_current(device)
+    return device
+
+
+def _numbers(gpu_ids: str) -> list[int]:
+    """``"0,1"`` -> [0, 1]; ``"-1"`` -> []."""
+    try:
+        return [i for i in map(int, gpu_ids.split(",")) if i >= 0]
+    except ValueError:
+        raise UserError(f"--gpu_ids must be a GPU's number, or -1 for the CPU, not {gpu_ids!r}") from None
 
 
 def get_device(gpu_ids: list[int]) -> torch.device:
-    """The torch device of resolved ``opt.gpu_ids``."""
-    return torch.device(f"cuda:{gpu_ids[0]}" if gpu_ids else "cpu")
+    """The device of resolved ``opt.gpu_ids``, as model files give them on to ``define_G`` and ``init_net``."""
+    return torch.device(accelerator()[0], gpu_ids[0]) if gpu_ids else torch.device("cpu")
+
+
+def make_current(device: torch.device) -> None:
+    """What pins memory, counts it or records a step without naming a device means this one."""
+    name = "set_device_index" if hasattr(torch.accelerator, "set_device_index") else "set_device_idx"  # before 2.7
+    getattr(torch.accelerator, name)(device.index or 0)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until ``device`` has done what it was given."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def describe(device: torch.device) -> str:
+    """``cuda:0 (NVIDIA H100)``; ``cpu``."""
+    name = getattr(_module(device), "get_device_name", None) if device.type != "cpu" else None
+    return f"{device} ({name(device)})" if name else str(device)
+
+
+def generator_state(device: torch.device) -> torch.Tensor | None:
+    """That of the device's own default generator; None on a CPU, whose generator is torch's."""
+    return None if device.type == "cpu" else _module(device).get_rng_state()
+
+
+def set_generator_state(device: torch.device, state: torch.Tensor) -> None:
+    _module(device).set_rng_state(state)
+
+
+def peak_memory() -> int | None:
+    """Bytes that the current accelerator's tensors took at most; None where no accelerator is at work or it keeps no
+    account."""
+    kind, count = accelerator()
+    module = torch.get_device_module(kind) if count else None
+    if not (hasattr(module, "max_memory_allocated") and module.is_initialized()):
+        return None
+    return module.max_memory_allocated()
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes; None where the device does not tell, or shares the host's memory."""
+    ask = getattr(_module(device), "mem_get_info", None) if device.type != "cpu" else None
+    return ask(device)[0] if ask else None
+
+
+def _module(device: torch.device):
+    """``torch.cuda`` of a cuda device, ..."""
+    return torch.get_device_module(device.type)

@@ -32,10 +32,11 @@ def start(opt) -> None:
     """Join the other ranks; does nothing where there are none."""
     if opt.world_size == 1:
         return
-    if opt.gpu_ids:
-        torch.cuda.set_device(opt.gpu_ids[0])
+    backend, kind = "gloo", opt.device.type
+    if kind != "cpu":
+        backend = f"cpu:gloo,{kind}:{dist.Backend.default_device_backend_map[kind]}"
     with _together():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if opt.gpu_ids else "gloo", timeout=PATIENCE)
+        dist.init_process_group(backend, timeout=PATIENCE)
     atexit.register(dist.destroy_process_group)
 
 

@@ -2,12 +2,14 @@
 gradients of losses stay fp32."""
 
 import os
+from contextlib import nullcontext
 from types import MethodType
 
 import torch
 from torch import nn
 
-from util.errors import UserError
+from util.devices import kind_of
+from util.errors import UserError, warn
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 
@@ -29,7 +31,7 @@ def entries(network: nn.Module) -> tuple[str, ...]:
 def _in_bf16(method, device_type: str):
     def call(network, *args, **kwargs):
         # Without its cache: that would hand the weights from before an update to what comes after it in the same step.
-        with torch.autocast(device_type, torch.bfloat16, cache_enabled=False):
+        with _autocast(device_type, dtype=torch.bfloat16, cache_enabled=False):
             return _to_fp32(method(network, *args, **kwargs))
 
     return call
@@ -41,20 +43,36 @@ def _to_fp32(output):
     return type(output)(map(_to_fp32, output)) if type(output) in (list, tuple) else output
 
 
-def configure(precision: str, device: torch.device) -> None:
-    """Set what holds for the whole process; ``UserError`` where the device cannot do it."""
-    if precision == "tf32" and device.type != "cuda":
+def no_autocast(device: torch.device):
+    """The context of what must not run in a lower precision."""
+    return _autocast(device.type, enabled=False)
+
+
+def _autocast(device_type: str, **settings):
+    """torch has none on ``meta``, which computes nothing."""
+    return nullcontext() if device_type == "meta" else torch.autocast(device_type, **settings)
+
+
+def configure(precision: str, device: torch.device) -> str:
+    """Set what holds for the whole process; returns the precision that the device will run in. ``UserError`` for tf32
+    where there is none."""
+    kind = kind_of(device)
+    if precision == "tf32" and not kind.tf32:
         raise UserError("--precision tf32 is a mode of NVIDIA GPUs; on this device use fp32 or bf16")
+    if precision == "bf16" and not kind.bf16:
+        warn(f"--precision bf16 is left out: {device.type} has none that is known to work here; fp32 is used")
+        precision = "fp32"
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = precision == "tf32"
-        torch.backends.cudnn.benchmark = True  # the sizes of training images do not change
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.benchmark = True  # the sizes of training images do not change
+    return precision
 
 
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether ``device`` computes bf16 natively, rather than by way of fp32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        ask = getattr(torch.get_device_module(device.type), "is_bf16_supported", None)
+        return kind_of(device).bf16 and bool(ask and ask(including_emulation=False))
     check = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
     return bool(check and check()) and _has_cpu_flag("avx512_bf16", "amx_bf16", "bf16")
 
@@ -62,10 +80,10 @@ def has_fast_bf16(device: torch.device) -> bool:
 def fast_settings(device: torch.device) -> dict[str, str | bool]:
     """What ``--fast`` chooses on ``device``, by flag. Compiling pays on GPUs alone: on a CPU the time is in the
     convolutions, which stay the same library calls."""
-    settings: dict[str, str | bool] = {"channels_last": True, "compile": device.type == "cuda"}
+    settings: dict[str, str | bool] = {"channels_last": True, "compile": kind_of(device).compiles}
     if has_fast_bf16(device):
         return settings | {"precision": "bf16"}
-    return settings | {"precision": "tf32" if device.type == "cuda" else "fp32"}
+    return settings | {"precision": "tf32" if kind_of(device).tf32 else "fp32"}
 
 
 def _has_cpu_flag(*names: str) -> bool:

@@ -5,14 +5,16 @@ import random
 import numpy as np
 import torch
 
+from util import devices
+
 
 def rng_state(model) -> dict:
     """The model's own generators, and the global ones that dropout, image pools and users' model files draw from."""
     name, keys, *rest = np.random.get_state()
     state = {"patches": model.rng.bit_generator.state, "noise": model.noise_rng.get_state()}
     state |= {"python": random.getstate(), "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest)}
-    cuda = torch.cuda.get_rng_state(model.device) if model.device.type == "cuda" else None
-    return state | {"torch": torch.get_rng_state(), "cuda": cuda, "device": model.device.type}
+    kind = model.device.type
+    return state | {"torch": torch.get_rng_state(), "device": kind, kind: devices.generator_state(model.device)}
 
 
 def set_rng_state(model, state: dict) -> None:
@@ -24,5 +26,5 @@ def set_rng_state(model, state: dict) -> None:
     torch.set_rng_state(state["torch"])
     if state["device"] == model.device.type:
         model.noise_rng.set_state(state["noise"])
-        if state["cuda"] is not None:
-            torch.cuda.set_rng_state(state["cuda"], model.device)
+        if state.get(model.device.type) is not None:
+            devices.set_generator_state(model.device, state[model.device.type])

@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from models.networks.blocks import InstanceNorm, Resample, Upsample
 from models.networks.stylegan2 import Blur, UpConv2d, draw_noise
+from util.devices import wide
 
 CROP = 256  # pixels: about the size of the crops that the statistics are measured on
 
@@ -129,7 +130,7 @@ class SharedStatistics:
         """(B, C, H, W) -> the same shape and type."""
         if self.measuring:
             variance, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
-            found = torch.stack((mean, variance + mean.square())).double()
+            found = torch.stack((mean, variance + mean.square())).to(wide(x.device))
             self.sums[norm] = self.sums[norm].add_(found) if norm in self.sums else found
         else:
             mean, variance = self.fixed[norm]

@@ -20,6 +20,7 @@ from models.inference.architecture import guess_network, load_weights
 from models.inference.tiling import FixedNoise, reach, translate_tiles
 from models.networks.blocks import make_channels_last
 from util.decode import to_8_bit
+from util.devices import choose_device, free_memory
 from util.errors import UserError
 from util.precision import configure, run_networks_in
 from util.run import checkpoints
@@ -48,8 +49,8 @@ class Translator:
         tile: int | None = None,
         evaluate: bool = False,
     ):
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        configure(precision, self.device)
+        self.device = choose_device(None, None) if device is None else torch.device(device)
+        precision = configure(precision, self.device)
         self.tile = pixels_at_once(self.device) if tile is None else tile
         source = Path(source)
         if source.is_file():
@@ -118,9 +119,9 @@ def orientation(image: Image.Image) -> int:
 def pixels_at_once(device: torch.device) -> int:
     """Side of a square that surely fits: a default generator in fp32 takes about 1.7 KB a pixel, 2.3 GB in all for the
     1024 that are chosen on a CPU."""
-    if device.type != "cuda":
+    free = free_memory(device)
+    if free is None:
         return 1024
-    free, _ = torch.cuda.mem_get_info(device)
     return max(512, min(4096, math.isqrt(free // 4096) // 256 * 256))
 
 
@@ -142,7 +143,7 @@ def load_experiment(folder: Path, epoch: str | int, name: str | None) -> nn.Modu
         opt = Namespace(**json.loads(path.read_text()))
     except (ValueError, TypeError):
         raise UserError(f"{path} is not a readable JSON file; restore it, or name the generator's .pth file") from None
-    opt.isTrain, opt.gpu_ids, opt.precision = False, [], "fp32"
+    opt.isTrain, opt.gpu_ids, opt.device, opt.precision = False, [], torch.device("cpu"), "fp32"
     model = find_model_using_name(opt.model)(opt)
     model.see_first_batch([dummy_batch(opt)])
     net = getattr(model, "net" + name.removesuffix("_ema"), None) if name else model.generator()

@@ -8,6 +8,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from util.errors import UserError
+from util.precision import no_autocast
 
 NormLayer = Callable[[int], nn.Module]
 
@@ -33,7 +34,7 @@ class InstanceNorm(nn.Module):
             raise ValueError(f"instance norm needs more than one position in an image, got {tuple(x.shape)}")
         half = x.dtype in (torch.bfloat16, torch.float16)
         affine = (self.one.float(), self.zero.float()) if half else (None, None)
-        with torch.autocast(x.device.type, enabled=False):
+        with no_autocast(x.device):
             if not is_channels_last(x):
                 return F.group_norm(x.contiguous(), self.num_features, *affine, self.eps)
             # The batch norm of a single image is its instance norm.
@@ -73,7 +74,7 @@ class ReflectionPad2d(nn.ReflectionPad2d):
     """Keeps the type of its input under autocast, where torch's own turns bf16 into fp32 on a CPU."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with no_autocast(x.device):
             return super().forward(x)
 
 
@@ -111,7 +112,7 @@ class Downsample(Resample):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> (B, C, ceil(H / stride), ceil(W / stride)) for an odd ``filt_size``."""
-        with torch.autocast(x.device.type, enabled=False):
+        with no_autocast(x.device):
             filt = self.filt.to(x.dtype)
             traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
             if self.fast and x.requires_grad and x.device.type == "cpu" and not traced:
@@ -174,7 +175,7 @@ class Upsample(Resample):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> (B, C, 2H, 2W) for the default filter and stride."""
-        with torch.autocast(x.device.type, enabled=False):
+        with no_autocast(x.device):
             if self.fast:
                 return F.interpolate(x, scale_factor=2, mode="bilinear")
             x, filt = F.pad(x, (1, 1, 1, 1), self.mode), self.filt.to(x.dtype)

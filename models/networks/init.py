@@ -6,6 +6,7 @@ import torch.nn as nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from util.devices import get_device
 from util.errors import UserError
 
 INIT = {
@@ -50,7 +51,7 @@ def init_net(
 ) -> nn.Module:
     """Move ``net`` to the first of ``gpu_ids`` (empty: it stays where it is), draw its weights, return it."""
     if len(gpu_ids) > 0:
-        net.to(f"cuda:{gpu_ids[0]}")
+        net.to(get_device(gpu_ids))
     if initialize_weights:
         init_weights(net, init_type, init_gain, debug=debug)
     return net

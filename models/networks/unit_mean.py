@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from util.precision import no_autocast
+
 EPS = 1e-7
 CHUNK = 4096  # patches whose projections are in memory at a time
 
@@ -28,7 +30,7 @@ class UnitMean(torch.autograd.Function):
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         W1, b1, W2, b2 = (weight.to(dtype) for weight in weights)
-        with torch.autocast(device, enabled=False):
+        with no_autocast(x.device):
             total, norms = 0, []
             for chunk in x.split(CHUNK, dim=1):
                 y = F.linear(F.linear(chunk.to(dtype), W1, b1).relu_(), W2, b2)
@@ -42,7 +44,7 @@ class UnitMean(torch.autograd.Function):
     def backward(ctx, g: Tensor) -> tuple[Tensor | None, ...]:
         x, norms, W1, b1, W2, b2 = ctx.saved_tensors
         wide, dtype = norms.dtype, W1.dtype
-        with torch.autocast(x.device.type, enabled=False):
+        with no_autocast(x.device):
             u = (g @ W2.to(wide)).unsqueeze(1)  # (B, 1, nc)
             offset = (g @ b2.to(wide)).unsqueeze(1)  # (B, 1)
             gram = (W2.to(wide).T @ W2.to(wide)).to(dtype)

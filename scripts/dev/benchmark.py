@@ -32,6 +32,7 @@ import options
 from data import create_dataset
 from models import create_model
 from scripts.dev.plain_step import PlainStep
+from util import devices
 from util.errors import UserError, run
 from util.files import write_atomic
 from util.run.step_graph import StepGraph
@@ -72,8 +73,7 @@ class Step:
         self.take(self.images)
 
     def synchronize(self) -> None:
-        if self.model.device.type == "cuda":
-            torch.cuda.synchronize(self.model.device)
+        devices.synchronize(self.model.device)
 
     def time(self) -> float:
         self.synchronize()
@@ -131,8 +131,8 @@ def child(args) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(3):
         step()
-    if step.model.device.type == "cuda":
-        print(torch.cuda.max_memory_allocated() / 1e9)
+    if (peak := devices.peak_memory()) is not None:
+        print(peak / 1e9)
     else:
         print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e9)
 
@@ -219,7 +219,8 @@ def _cell(value) -> str:
 def machine() -> str:
     info = Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""
     cpu = next((line.split(":")[1].strip() for line in info.splitlines() if "model name" in line), "CPU")
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    kind, count = devices.accelerator()
+    gpu = devices.describe(torch.device(kind, 0)) if count else "no GPU"
     return f"{cpu}, {torch.get_num_threads()} threads, {gpu}, torch {torch.__version__}"
 
 

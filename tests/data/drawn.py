@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import torch
 from PIL import Image
 
 DEFAULTS = {
@@ -27,6 +28,7 @@ DEFAULTS = {
     "seed": 7,
     "cache": "none",
     "gpu_ids": [],
+    "device": torch.device("cpu"),
 }
 FOR_TESTING = {"isTrain": False, "phase": "test", "load_size": 16}
 

@@ -92,7 +92,7 @@ def test_a_name_may_have_folders(tmp_path):
 
 
 def test_a_gpu_that_nobody_asked_for_may_be_missing(monkeypatch):
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("util.devices.accelerator", lambda: ("cpu", 0))
     assert options.parse(["--dataroot", "none"]).gpu_ids == []
     with pytest.raises(UserError, match="this machine has none"):
         options.parse(["--dataroot", "none", "--gpu_ids", "0"])

@@ -166,7 +166,7 @@ def test_the_record_is_strict_json_and_comes_back_equal(trained, tmp_path):
 
     values = json.loads(text, parse_constant=refuse)
     assert values["max_dataset_size"] == values["eval_num"] == "inf"
-    assert values.keys() == vars(opt).keys() - {"message"}
+    assert values.keys() == vars(opt).keys() - {"message", "device"}
     back = again(tmp_path, is_train=True)
     assert (back.max_dataset_size, back.eval_num, back.save_latest_every) == (math.inf, math.inf, 600.0)
     assert (tmp_path / "run" / "train_opt.txt").read_text() == opt.message + "\n"

@@ -5,7 +5,8 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
+
+from util.devices import peak_memory
 
 Images = dict[str, np.ndarray]  # label -> (H, W, 3) uint8
 
@@ -111,8 +112,8 @@ def plotted_scores(scores: dict) -> dict[str, float]:
 
 def memory_gb() -> float:
     """Peak memory in GB (1e9 bytes): the GPU's where one is used, else this process's; 0 if unknown."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 1e9
+    if (used := peak_memory()) is not None:
+        return used / 1e9
     try:
         import resource
     except ImportError:  # Windows

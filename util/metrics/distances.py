@@ -14,7 +14,7 @@ def frechet_distance(x: torch.Tensor, y: torch.Tensor) -> float:
     any number of images, where the square root of the product of two singular d x d covariances is neither.
     Each matrix is first brought to at most d rows, which leaves its covariance as it is.
     """
-    x, y = x.double().cpu(), y.double().cpu()
+    x, y = x.cpu().double(), y.cpu().double()
     (mean_x, root_x), (mean_y, root_y) = _gaussian(x), _gaussian(y)
     cross = torch.linalg.svdvals(root_x @ root_y.T).sum()
     distance = (mean_x - mean_y).square().sum() + root_x.square().sum() + root_y.square().sum() - 2 * cross
@@ -37,7 +37,7 @@ def kernel_distance(x: torch.Tensor, y: torch.Tensor) -> tuple[float, float]:
     moves when images of either set are left out one at a time. Between equal distributions, where the value's first
     order vanishes, it overstates the spread (about 1.5 times).
     """
-    x, y = x.double().cpu(), y.double().cpu()
+    x, y = x.cpu().double(), y.cpu().double()
     n, m = len(x), len(y)
     within_x, within_y = _kernel_sums(x, x) - _kernel_diagonal(x), _kernel_sums(y, y) - _kernel_diagonal(y)
     across_x, across_y = _kernel_sums(x, y), _kernel_sums(y, x)

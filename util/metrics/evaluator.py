@@ -108,7 +108,7 @@ class Evaluator:
         return self._share(self._features(images))
 
     def _share(self, features: dict[str, torch.Tensor]) -> float:
-        return (features["classes"] == self.target_class).double().mean().item()
+        return (features["classes"] == self.target_class).cpu().double().mean().item()
 
     def _features(self, images: Iterable[Image]) -> dict[str, torch.Tensor]:
         """features (N, d) float32 and, with a target class, classes (N,) int64."""

@@ -20,6 +20,7 @@ from torch_fidelity.utils import create_feature_extractor
 from util.errors import UserError
 from util.metrics import effnet
 from util.metrics.images import RESIZES, to_network_size
+from util.precision import no_autocast
 
 INCEPTION = "inception-v3-compat"  # torch-fidelity's name for what we call inception
 
@@ -180,7 +181,7 @@ def _full_precision(device: torch.device):
     matmul = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        with torch.autocast(device.type, enabled=False), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with no_autocast(device), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             yield
     finally:
         torch.set_float32_matmul_precision(matmul)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from util.devices import wide
 from util.metrics import effnet
 from util.metrics.features import FeatureSpace
 from util.metrics.images import read_image, resize_image
@@ -61,7 +62,7 @@ class SelfSimilarity:
 
 def _cosines(features: torch.Tensor) -> torch.Tensor:
     """(C, h, w) -> the cosines of all pairs of places."""
-    places = torch.nn.functional.normalize(features.double().flatten(1), dim=0)
+    places = torch.nn.functional.normalize(features.to(wide(features.device)).flatten(1), dim=0)
     cosines = places.T @ places
     return cosines[tuple(torch.triu_indices(*cosines.shape, offset=1))]
 

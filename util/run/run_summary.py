@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from util import devices
 from util.metrics.images import list_images
 
 WIDTH, LABEL = 100, 10  # columns
@@ -72,17 +73,16 @@ def sizes(opt) -> str:
 def device(opt, model) -> str:
     """``cuda:0 (NVIDIA H100), bf16 inside the networks, fp32 for outputs and losses, channels_last``; ``cpu, fp32, 4
     threads``."""
-    name = str(model.device)
-    if model.device.type == "cuda":
-        name += f" ({torch.cuda.get_device_name(model.device)})"
     parts = [
-        name,
+        devices.describe(model.device),
         ARITHMETIC.get(model.precision, model.precision),
         *(flag for flag in ("channels_last", "compile") if getattr(opt, flag)),
     ]
     if model.device.type == "cpu":
         threads = torch.get_num_threads()
         parts.append(f"{threads} thread{'s' * (threads > 1)}")
+    if devices.kind_of(model.device).untried:
+        parts.append(f"{model.device.type} has not been tried by this project yet, --device cpu has")
     return ", ".join([*parts, f"{opt.world_size} processes"] if opt.world_size > 1 else parts)
 
 
