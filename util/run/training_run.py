@@ -16,6 +16,7 @@ from util.metrics.records import summary, summary_line
 from util.run import checkpoints
 from util.run.checkpoints import Position
 from util.run.run_summary import print_end, print_start
+from util.run.undisturbed import undisturbed
 
 COLLAPSE_STEPS = 200
 RETRY_SECONDS = 60  # after a save that failed
@@ -94,7 +95,8 @@ class TrainingRun:
         return len(next(v for v in batch.values() if isinstance(v, torch.Tensor))) * self.opt.world_size
 
     def visuals(self) -> dict[str, torch.Tensor]:
-        self.model.compute_visuals()
+        with undisturbed(self.model):
+            self.model.compute_visuals()
         return self.model.get_current_visuals()
 
     def checked_losses(self) -> dict[str, float]:

@@ -8,6 +8,7 @@ import torch
 from util import distributed
 from util.errors import UserError, warn
 from util.images import result_name, tensor2im
+from util.run.undisturbed import undisturbed
 
 SAMPLES = 8  # pictures on the training page
 
@@ -36,7 +37,8 @@ class Validation:
         """(scores by name, samples: image name -> pictures by label); those of the averaged generator end in _ema.
         Ranks share the translating; rank 0 scores, the others return None."""
         nets = {"": model.generator()} | ({"_ema": model.netG_ema} if model.netG_ema else {})
-        share = [(path, self.translate(model, nets, real)) for path, real in self.images()]
+        with undisturbed(model):
+            share = [(path, self.translate(model, nets, real)) for path, real in self.images()]
         shares = distributed.gather(share)
         if shares is None:
             return None
