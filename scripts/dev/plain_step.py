@@ -26,12 +26,7 @@ class PlainStep:
         self.opt, self.model, self.layers = model.opt, model, model.nce_layers
         self.nets = {name: copy.deepcopy(net) for name, net in model.networks().items()}
         for net in self.nets.values():
-            net.requires_grad_(True)
-            for module in net.modules():
-                if isinstance(module, InstanceNorm):
-                    module.forward = F.instance_norm if norm == "torch" else instance_norm
-                elif isinstance(module, Downsample | Upsample):
-                    module.forward = Blur(module)
+            make_plain(net.requires_grad_(True), norm)
         self.G, self.D, self.F = (self.nets[name] for name in "GDF")
         self.N, self.F_ = self.nets.get("N"), self.nets.get("F_")
         opt = self.opt
@@ -124,6 +119,15 @@ class PlainStep:
 
     def mlp(self, net: str, layer: int, x: Tensor) -> Tensor:
         return getattr(self.nets[net], f"mlp_{layer}", nn.Identity())(x)  # --netF sample and reshape have none
+
+
+def make_plain(net: nn.Module, norm: str = "exact") -> None:
+    """Give the instance norms and blurs in ``net`` the forward of the plain step."""
+    for module in net.modules():
+        if isinstance(module, InstanceNorm):
+            module.forward = F.instance_norm if norm == "torch" else instance_norm
+        elif isinstance(module, Downsample | Upsample):
+            module.forward = Blur(module)
 
 
 def rows(features: Tensor) -> Tensor:
