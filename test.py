@@ -14,7 +14,7 @@ from util.errors import run
 from util.images import result_name, save_image, tensor2im
 from util.pages.result_page import ResultPage
 from util.run.checkpoints import plain_options
-from util.run.run_summary import print_options
+from util.run.run_summary import print_networks, print_options
 
 
 def main() -> None:
@@ -28,6 +28,8 @@ def main() -> None:
     folder = Path(opt.results_dir) / opt.name / f"{opt.phase}_{opt.epoch}"
     if not opt.quiet:
         print_options(opt, folder / "index.html")
+    if opt.verbose:
+        print_networks(model)
 
     title = f"{opt.easy_label or opt.name}: {opt.phase}, epoch {opt.epoch}"
     page = ResultPage(folder, title, {"model": opt.model, "dataroot": opt.dataroot, "options": plain_options(opt)})

@@ -1,7 +1,6 @@
 """What all models share: input, one step, losses, pictures, checkpoints, learning rates."""
 
 import copy
-import warnings
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -12,13 +11,13 @@ from torch import Tensor, nn
 from models.inference.architecture import load_weights
 from models.networks import init_net  # noqa: F401  (official model files expect it here)
 from models.networks.blocks import make_channels_last
-from models.schedulers import get_scheduler
-from util import distributed, precision
+from models.schedulers import get_scheduler, step_schedules
+from util import precision
 from util.devices import wide
 from util.errors import UserError
-from util.image_pool import ImagePool
-from util.random_state import rng_state, set_rng_state
 from util.run import checkpoints
+from util.run.averages import ema_factor, update_average
+from util.run.guarded_updates import GuardedUpdates
 
 
 class BaseModel(ABC):
@@ -55,7 +54,7 @@ class BaseModel(ABC):
         self.schedulers: list = []
         self.image_paths: list[str] = []
         self.netG_ema: nn.Module | None = None  # made in setup
-        self.unread: list[tuple] = []  # updates of which nobody has read yet whether they were made
+        self.updates = GuardedUpdates()
         self.metric: float | None = None  # a score that the plateau schedule has not seen yet
         # All randomness of a step: positions are drawn on the host, noise where it is used; by each rank its own.
         seed = opt.seed + getattr(opt, "rank", 0)
@@ -116,39 +115,13 @@ class BaseModel(ABC):
             self.schedulers = [get_scheduler(optimizer, opt) for optimizer in self.optimizers]
         if not self.isTrain:
             self.load_networks(opt.epoch)
-        if opt.verbose:
-            self.print_networks(True)
 
     def parallelize(self) -> None:
         """For official training loops; one process uses one device."""
 
     def apply_gradients(self, phase: str, *optimizers: torch.optim.Optimizer) -> None:
-        """One step of each optimizer with the gradients' mean over all ranks, left out where one is not finite. Whether
-        it was is not read here, since that would wait for the device: ``read_updates`` does."""
-        grads = [p.grad for o in optimizers for group in o.param_groups for p in group["params"] if p.grad is not None]
-        if not grads:
-            return
-        bad_here = bad = not_finite(grads)
-        if not distributed.is_alone():
-            distributed.average_gradients(grads)
-            bad = not_finite(grads)
-        self.unread.append((phase, self.image_paths, bad, bad_here))
-        for optimizer in optimizers:
-            if getattr(optimizer, "_step_supports_amp_scaling", False):  # fused ones read it on the device
-                optimizer.found_inf = bad
-                optimizer.step()
-            elif not bad:
-                optimizer.step()
-
-    def read_updates(self) -> list[tuple[str, list[str], bool]]:
-        """(phase, image paths, whether it was left out) of each update since the last call. No paths where it was left
-        out for the sake of another rank's images."""
-        unread, self.unread = self.unread, []
-        flags = torch.stack([torch.stack(bad) for _, _, *bad in unread]).tolist() if unread else []
-        return [
-            (phase, paths if bad_here or not bad else [], bool(bad))
-            for (phase, paths, *_), (bad, bad_here) in zip(unread, flags, strict=True)
-        ]
+        """One step of each optimizer with the gradients' mean over all ranks, left out where one is NaN or Inf."""
+        self.updates.apply(phase, self.image_paths, optimizers)
 
     def adam(self, net: nn.Module, lr: float | None = None) -> torch.optim.Adam:
         """Adam with the options' betas; fused, so that it leaves a step out on the device itself."""
@@ -169,14 +142,8 @@ class BaseModel(ABC):
         """With ``--ema_decay``: move the average of the generator's weights towards those of this step."""
         if self.netG_ema is None:
             return
-        decay = self.opt.ema_decay
-        if decay >= 1:  # a half-life in images
-            decay = 0.5 ** (len(self.image_paths) * getattr(self.opt, "world_size", 1) / decay)
-        with torch.no_grad():
-            ours, theirs = list(self.netG_ema.parameters()), list(self.generator().parameters())
-            torch._foreach_lerp_(ours, theirs, 1 - decay)
-            for average, value in zip(self.netG_ema.buffers(), self.generator().buffers(), strict=True):
-                average.copy_(value)
+        images = len(self.image_paths) * self.opt.world_size
+        update_average(self.netG_ema, self.generator(), ema_factor(self.opt.ema_decay, images))
 
     def networks(self) -> dict[str, nn.Module]:
         """The networks by name, in the order of ``model_names``."""
@@ -219,13 +186,7 @@ class BaseModel(ABC):
 
     def update_learning_rate(self) -> None:
         """Step the schedules; called at the end of every epoch."""
-        with warnings.catch_warnings():  # a run that was resumed at an epoch's end has made no step of its own yet
-            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
-            for scheduler in self.schedulers:
-                if self.opt.lr_policy != "plateau":
-                    scheduler.step()
-                elif self.metric is not None:
-                    scheduler.step(self.metric)
+        step_schedules(self.schedulers, self.metric)
         self.metric = None
 
     def learning_rates(self) -> dict[str, float]:
@@ -253,64 +214,3 @@ class BaseModel(ABC):
                 net.load_state_dict(self.generator().state_dict())  # the average starts here
             else:
                 load_weights(net, path, self.architecture_flags)
-
-    def training_state(self) -> dict:
-        """What the next step depends on and all ranks share."""
-        return {
-            "networks": {name: net.state_dict() for name, net in self.networks().items()},
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
-            "metric": self.metric,
-        }
-
-    def load_training_state(self, state: dict, epoch: int, new_rates: bool = False) -> None:
-        """Continue from ``training_state()`` in ``epoch``. ``new_rates``: learning rates, betas and schedules are those
-        of the flags, as if they had held from the start, not those of the state."""
-        nets = state["networks"]
-        if self.netG_ema and "G_ema" not in nets:
-            nets = nets | {"G_ema": self.generator().state_dict()}  # loaded before it: the average starts here
-        for name, net in self.networks().items():
-            net.load_state_dict(nets[name])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            rates = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
-            checkpoints.load_optimizer(optimizer, saved)
-            if new_rates:
-                for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                    group.update(rate)
-        self.metric = state["metric"]
-        if new_rates:
-            self.schedule_from(epoch)
-            return
-        for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
-            scheduler.load_state_dict(saved)
-
-    def schedule_from(self, epoch: int) -> None:
-        """Learning rates as the schedules have them at the start of ``epoch``. Plateau's follow from scores: anew."""
-        if self.opt.lr_policy != "plateau":
-            for _ in range(epoch - self.opt.epoch_count):
-                self.update_learning_rate()
-
-    def rank_state(self) -> dict:
-        """What the next step depends on and each rank has its own: generators, and memories of images."""
-        pools = {name: value for name, value in vars(self).items() if isinstance(value, ImagePool)}
-        return {"rng": rng_state(self), "pools": {k: [image.cpu() for image in v.images] for k, v in pools.items()}}
-
-    def load_rank_state(self, state: dict) -> None:
-        """Continue from ``rank_state()``."""
-        set_rng_state(self, state["rng"])
-        for name, images in state["pools"].items():
-            getattr(self, name).images = [image.to(self.device) for image in images]
-
-    def print_networks(self, verbose: bool) -> None:
-        """Parameters of each network, and its layers if ``verbose``."""
-        if getattr(self.opt, "rank", 0):
-            return
-        for name, net in self.networks().items():
-            if verbose:
-                print(net)
-            print(f"[Network {name}] {sum(p.numel() for p in net.parameters()) / 1e6:.3f} M parameters")
-
-
-def not_finite(tensors: list[Tensor]) -> Tensor:
-    """1.0 where any number is NaN or Inf, else 0.0, on the device."""
-    return torch.stack(torch._foreach_norm(tensors)).isfinite().logical_not().any().float()

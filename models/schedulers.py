@@ -1,5 +1,7 @@
 """Learning-rate schedules, stepped once an epoch."""
 
+import warnings
+
 from torch.optim import Optimizer, lr_scheduler
 
 from util.errors import UserError
@@ -22,6 +24,17 @@ def get_scheduler(optimizer: Optimizer, opt):
     if opt.lr_policy == "cosine":
         return lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, opt.n_epochs), eta_min=0)
     raise UserError(f"--lr_policy {opt.lr_policy}: choose from linear, step, plateau, cosine")
+
+
+def step_schedules(schedulers: list, metric: float | None) -> None:
+    """The end of an epoch. ``metric``: its score, where it had one; plateau waits for one."""
+    with warnings.catch_warnings():  # a run that was resumed at an epoch's end has made no step of its own yet
+        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+        for scheduler in schedulers:
+            if not isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
+                scheduler.step()
+            elif metric is not None:
+                scheduler.step(metric)
 
 
 class LinearDecay:

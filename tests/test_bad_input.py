@@ -24,6 +24,7 @@ import train
 from models import create_model
 from util.errors import UserError
 from util.run.checkpoints import Position, save_state
+from util.run.state import rank_state
 
 ROOT = Path(__file__).parents[1]
 spec = spec_from_file_location("test_command", ROOT / "test.py")
@@ -52,7 +53,7 @@ def template(tmp_path_factory):
     model.save_networks("latest")
     options.save_options(opt, run)
     opt.checkpoints_dir = str(folder / "checkpoints")
-    save_state(model, [model.rank_state()], Position(2, 1, 5), opt)
+    save_state(model, [rank_state(model)], Position(2, 1, 5), opt)
     (run / "losses.jsonl").write_text(
         json.dumps({"epoch": 2, "epoch_images": 1, "total_images": 5, "losses": {}}) + "\n"
     )

@@ -40,13 +40,13 @@ def start(opt) -> None:
     atexit.register(dist.destroy_process_group)
 
 
-def is_alone() -> bool:
-    return not (dist.is_available() and dist.is_initialized())
+def is_distributed() -> bool:
+    return dist.is_available() and dist.is_initialized()
 
 
 def average_gradients(gradients: list[torch.Tensor]) -> None:
     """The mean over all ranks, in place: one all-reduce of all gradients laid flat."""
-    if is_alone():
+    if not is_distributed():
         return
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     with _together():
@@ -58,7 +58,7 @@ def average_gradients(gradients: list[torch.Tensor]) -> None:
 
 def share_weights(networks: Iterable[torch.nn.Module]) -> None:
     """Rank 0's weights and buffers on every rank."""
-    if is_alone():
+    if not is_distributed():
         return
     with _together():
         for net in networks:
@@ -70,11 +70,11 @@ def share_weights(networks: Iterable[torch.nn.Module]) -> None:
 
 def check_weights(networks: dict[str, torch.nn.Module]) -> None:
     """``UserError`` on every rank where a network's weights are not those of rank 0."""
-    if is_alone():
+    if not is_distributed():
         return
     sums = {name: sum(p.detach().double().abs().sum() for p in net.parameters()) for name, net in networks.items()}
     sums = {name: float(value) for name, value in sums.items()}
-    wanted = from_first(sums)
+    wanted = broadcast(sums)
     wrong = [name for name in sums if abs(sums[name] - wanted[name]) > 1e-6 * abs(wanted[name])]
     if any_rank(bool(wrong)):
         what = ", ".join(wrong) or "networks"
@@ -86,7 +86,7 @@ def check_weights(networks: dict[str, torch.nn.Module]) -> None:
 
 def any_rank(value: bool) -> bool:
     """Whether any rank says so; every rank has to ask."""
-    if is_alone():
+    if not is_distributed():
         return value
     answer = torch.tensor(int(value))
     with _together():
@@ -96,7 +96,7 @@ def any_rank(value: bool) -> bool:
 
 def average(values: dict[str, float]) -> dict[str, float]:
     """The mean of each number over all ranks."""
-    if is_alone() or not values:
+    if not is_distributed() or not values:
         return values
     numbers = torch.tensor(list(values.values()), dtype=torch.float64)
     with _together():
@@ -106,7 +106,7 @@ def average(values: dict[str, float]) -> dict[str, float]:
 
 def gather(value) -> list | None:
     """Every rank's value in their order, on rank 0; None on the others."""
-    if is_alone():
+    if not is_distributed():
         return [value]
     values = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
     with _together():
@@ -114,9 +114,9 @@ def gather(value) -> list | None:
     return values
 
 
-def from_first(value):
+def broadcast(value):
     """Rank 0's value, on every rank."""
-    if is_alone():
+    if not is_distributed():
         return value
     values = [value]
     with _together():

@@ -61,7 +61,7 @@ def test_any_number_of_patches(model, patches, tmp_path):
         return
     made = make(tmp_path, "--num_patches", str(patches), "--batch_size", "2", model=model)
     losses = step(made, 1, 2)
-    assert all_finite(losses) and not any(bad for *_, bad in made.read_updates())
+    assert all_finite(losses) and not any(bad for *_, bad in made.updates.read())
     assert losses["NCE"] > 0 or patches == 1  # with one patch alone CUT has no negatives
 
 
@@ -466,7 +466,7 @@ def test_a_step_leaves_no_graph_behind(flags, tmp_path):
     before = tensors()
     for seed in range(3):
         step(made, seed)
-    made.read_updates()
+    made.updates.read()
     assert tensors() <= before
 
 

@@ -6,6 +6,7 @@ import torch
 from drawn_family import options_of, pair_batch
 
 from models import create_model
+from util.run.state import load_rank_state, load_training_state, rank_state, training_state
 
 TINY = ["--ngf", "2", "--ndf", "2", "--batch_size", "2"]
 SIN = ["--crop_size", "32", "--load_size", "32", "--netF_nc", "8", "--num_patches", "4", "--ngf", "1", "--ndf", "1"]
@@ -50,7 +51,7 @@ def test_a_step_changes_all_networks_and_reports_all_losses(name, tmp_path):
     losses = model.get_current_losses()
     assert losses.keys() == LOSSES[name]
     assert all(map(torch.isfinite, map(torch.tensor, losses.values())))
-    assert not any(bad for *_, bad in model.read_updates())
+    assert not any(bad for *_, bad in model.updates.read())
     for key, net in model.networks().items():
         assert any(not torch.equal(a, b) for a, b in zip(before[key], net.parameters(), strict=True)), key
     for label, pictures in model.get_current_visuals().items():
@@ -61,13 +62,13 @@ def test_a_step_changes_all_networks_and_reports_all_losses(name, tmp_path):
 def test_a_resumed_model_takes_the_same_steps(name, tmp_path):
     model, other = make(name, tmp_path), make(name, tmp_path, "--seed", "5")
     steps(model, name, 0, 1)
-    state, rank = model.training_state(), model.rank_state()
+    state, rank = training_state(model), rank_state(model)
     file = tmp_path / "state.pt"
     torch.save([state, rank], file)
     steps(model, name, 2, 3)
     state, rank = torch.load(file, weights_only=True)
-    other.load_training_state(state, epoch=1)
-    other.load_rank_state(rank)
+    load_training_state(other, state, epoch=1)
+    load_rank_state(other, rank)
     steps(other, name, 2, 3)
     assert other.get_current_losses() == model.get_current_losses()
     for net, same in zip(model.networks().values(), other.networks().values(), strict=True):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from models import create_model
 from models.schedulers import get_scheduler
 from util.errors import UserError
+from util.run.state import schedule_from
 
 
 def schedule(epochs: int, lr: float = 1.0, **values) -> list[float]:
@@ -120,6 +121,6 @@ def test_rates_at_the_start_of_a_later_epoch(policy, tmp_path):
     whole, later = trained(tmp_path, *flags), trained(tmp_path, *flags)
     for _ in range(4):
         whole.update_learning_rate()
-    later.schedule_from(5)
+    schedule_from(later, 5)
     assert later.learning_rates() == pytest.approx(whole.learning_rates())
     assert later.learning_rates()["G"] != 0.01

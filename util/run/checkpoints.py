@@ -12,6 +12,7 @@ import torch
 
 from util.errors import UserError
 from util.files import write_atomic
+from util.run.state import load_rank_state, load_training_state, training_state
 
 STATE = "latest_state.pt"
 STATE_VERSION = 1
@@ -66,7 +67,7 @@ def _is_plain(value) -> bool:
 def save_state(model, ranks: list[dict], position: Position, opt) -> None:
     """``latest_state.pt``: one file with all that the next step depends on, weights included, so that a kill between
     two files can't mix two moments. ``ranks``: each rank's ``rank_state``."""
-    state = {"version": STATE_VERSION, "position": asdict(position), "model": model.training_state()}
+    state = {"version": STATE_VERSION, "position": asdict(position), "model": training_state(model)}
     state |= {"ranks": ranks, "options": plain_options(opt)}
     state |= {"torch": str(torch.__version__), "python": platform.python_version()}
     save(state, Path(opt.checkpoints_dir) / opt.name / STATE)
@@ -87,23 +88,13 @@ def load_state(model, opt) -> Position | None:
         position = Position(**state["position"])
         changed = changed_flags(dict(state["options"]), plain_options(opt), path.parent, quiet=opt.rank > 0)
         new_rates = any(key.startswith(RATES) for key in changed)
-        model.load_training_state(state["model"], position.epoch, new_rates)
+        load_training_state(model, state["model"], position.epoch, new_rates)
         if opt.rank < len(state["ranks"]):  # with more ranks than before, the new ones start with numbers of their own
-            model.load_rank_state(state["ranks"][opt.rank])
+            load_rank_state(model, state["ranks"][opt.rank])
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not fit the flags; give those it was trained with ({reason})") from error
     return position
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict) -> None:
-    """``optimizer.load_state_dict``, with each parameter's moments in that parameter's memory layout: torch keeps the
-    layout that was saved, and fused Adam walks parameters and moments as they lie in memory."""
-    optimizer.load_state_dict(saved)
-    for parameter, state in optimizer.state.items():
-        for key, value in state.items():
-            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
-                state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def set_aside(folder: Path) -> Path | None:

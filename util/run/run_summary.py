@@ -48,10 +48,18 @@ def print_start(opt, model, start: str, epoch_images: int, watch: list[str]) -> 
         f"{name} {sum(p.numel() for p in net.parameters()) / 1e6:.2f} M" for name, net in model.networks().items()
     ]
     print_lines("networks", f"{opt.model}: {', '.join(parameters)} parameters")
+    if opt.verbose:
+        print_networks(model)
     print_lines("device", device(opt, model))
     print_lines("run", f"{start}, {opt.n_epochs + opt.n_epochs_decay} epochs of {epoch_images} images")
     print_lines("files", str(folder))
     print_lines("watch", *watch)
+
+
+def print_networks(model) -> None:
+    """Every layer of every network, for --verbose."""
+    for name, net in model.networks().items():
+        print(f"network {name}: {net}")
 
 
 def count(dataroot: str, phase: str) -> str:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from util import distributed
 from util.errors import warn
+from util.run.guarded_updates import GuardedUpdates, Update
+from util.run.state import load_rank_state, rank_state
 
 WARM_UP = 3  # ordinary steps first: libraries choose algorithms, optimizers make their state
 DRAWS = ("draw_patch_ids", "draw_noise")
@@ -19,7 +21,7 @@ def obstacle(model) -> str:
     """Why the model's step cannot be repeated by a GPU, or nothing."""
     if model.device.type != "cuda":
         return "it needs an NVIDIA GPU"
-    if not distributed.is_alone():
+    if distributed.is_distributed():
         return "it works in one process alone"
     if not model.repeatable:
         return f"--model {model.opt.model} with these flags decides on the host during a step"
@@ -60,13 +62,14 @@ class StepGraph:
         vars(model).update(self.results)
         model.statistics = dict(self.statistics)
         # Copies: the next repetition overwrites the graph's own.
-        model.unread += [(phase, model.image_paths, bad.clone(), here.clone()) for phase, _, bad, here in self.updates]
+        for phase, _, left_out, bad_here in self.updates:
+            model.updates.pending.append(Update(phase, model.image_paths, left_out.clone(), bad_here.clone()))
 
     def _try_to_record(self, images: dict[str, Tensor]) -> bool:
         """Recording runs no kernels: the step itself comes with the first repetition."""
-        model, unread, random_state = self.model, self.model.unread, self.model.rank_state()
+        model, updates, random_state = self.model, self.model.updates, rank_state(self.model)
         self.images = {name: image.clone() for name, image in images.items()}
-        self.draws, model.unread = [], []
+        self.draws, model.updates = [], GuardedUpdates()
         for name in DRAWS:
             if hasattr(model, name):
                 setattr(model, name, self._noting(getattr(model, name)))
@@ -76,10 +79,10 @@ class StepGraph:
         except RuntimeError as error:
             self.obstacle = f"recording the step failed ({str(error).splitlines()[0]})"
             warn(f"--cuda_graph is left out: {self.obstacle}")
-            model.load_rank_state(random_state)
+            load_rank_state(model, random_state)
             return False
         finally:
-            self.updates, model.unread = model.unread, unread
+            self.updates, model.updates = model.updates.pending, updates
             for name in DRAWS:
                 vars(model).pop(name, None)
             vars(model).update(images)

@@ -16,6 +16,7 @@ from util.metrics.records import summary, summary_line
 from util.run import checkpoints
 from util.run.checkpoints import Position
 from util.run.run_summary import print_end, print_start
+from util.run.state import rank_state, schedule_from
 from util.run.undisturbed import undisturbed
 
 COLLAPSE_STEPS = 200
@@ -69,7 +70,7 @@ class TrainingRun:
         """Checkpoints of the official code hold weights alone."""
         self.model.load_networks(self.opt.epoch)
         epoch, how = self._epoch_of_weights()
-        self.model.schedule_from(epoch)
+        schedule_from(self.model, epoch)
         self._say(
             f"{self.folder} has weights but no {checkpoints.STATE} for --epoch {self.opt.epoch}: optimizers and random "
             f"numbers start anew at epoch {epoch} ({how})"
@@ -102,7 +103,7 @@ class TrainingRun:
     def checked_losses(self) -> dict[str, float]:
         """The current losses, their mean over all ranks; ``UserError`` after ``--max_bad_steps`` updates in a row with
         NaN or Inf."""
-        for phase, paths, bad in self.model.read_updates():
+        for phase, paths, bad in self.model.updates.read():
             self.bad_in_a_row[phase] = self.bad_in_a_row.get(phase, 0) + 1 if bad else 0
             if bad and paths:
                 warn(f"the {phase} step had a NaN or Inf and was left out; images: {', '.join(map(repr, paths))}")
@@ -139,7 +140,7 @@ class TrainingRun:
         """Evaluate and save where ``--eval_freq`` and ``--save_epoch_freq`` say so."""
         opt, epoch = self.opt, progress.epoch
         if validation and (epoch % opt.eval_freq == 0 or epoch == progress.last_epoch):
-            scores, samples = distributed.from_first(validation.run(self.model))
+            scores, samples = distributed.broadcast(validation.run(self.model))
             loggers.log_scores(progress, scores)
             loggers.log_samples(progress, samples)
             self._follow_best(epoch, scores)
@@ -172,7 +173,7 @@ class TrainingRun:
     def _try_to_save(self, *names: str | int, at: Position | None = None) -> None:
         """The weights under each name, and the state ``at`` a position. A full disk or a folder that cannot be written
         to must not end the run."""
-        ranks = distributed.gather(self.model.rank_state()) if at else None
+        ranks = distributed.gather(rank_state(self.model)) if at else None
         if self.opt.rank > 0:
             return
         try:

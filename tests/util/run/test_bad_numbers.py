@@ -31,7 +31,7 @@ def make(images, tmp_path, name, *flags):
 def step(model, batch):
     model.set_input(batch)
     model.optimize_parameters()
-    return [(phase, bad) for phase, _, bad in model.read_updates()]
+    return [(phase, bad) for phase, _, bad in model.updates.read()]
 
 
 def learned(model) -> dict:
@@ -58,7 +58,7 @@ def test_an_image_with_bad_numbers_changes_nothing(images, tmp_path, name, value
     bad = {k: torch.full_like(v, value) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
     model.set_input(bad)
     model.optimize_parameters()
-    updates = model.read_updates()
+    updates = model.updates.read()
     assert {phase for phase, *_ in updates} == ({"G", "D", "N"} if name == "negcut" else {"G", "D"})
     assert all(bad and paths == batch["A_paths"] for _, paths, bad in updates)
     assert first_difference(before, learned(model)) is None

@@ -16,6 +16,7 @@ from models.networks import define_G
 from util.errors import UserError
 from util.run import checkpoints
 from util.run.checkpoints import Position
+from util.run.state import rank_state
 
 FLAGS = "--dataroot none --gpu_ids -1 --model negcut --netG resnet_4blocks --ngf 1 --ndf 1 --netF_nc 4 --num_patches 4"
 
@@ -210,7 +211,7 @@ def step(model) -> dict:
 def saved(tmp_path):
     model = make(tmp_path)
     step(model)
-    checkpoints.save_state(model, [model.rank_state()], Position(3, 1, 9), model.opt)
+    checkpoints.save_state(model, [rank_state(model)], Position(3, 1, 9), model.opt)
     return model
 
 
@@ -225,7 +226,7 @@ def test_a_state_is_loaded_into_todays_memory_layout(then, now, tmp_path):
     """With equal gradients the next step gives equal weights, whichever layout the moments were saved in."""
     model = make(tmp_path, "--ngf", "2", "--ndf", "2", "--model", "cut", *then)
     step(model)
-    checkpoints.save_state(model, [model.rank_state()], Position(3, 1, 9), model.opt)
+    checkpoints.save_state(model, [rank_state(model)], Position(3, 1, 9), model.opt)
     other = make(tmp_path, "--ngf", "2", "--ndf", "2", "--model", "cut", *now)
     checkpoints.load_state(other, other.opt)
     layouts = [[p.stride() for p in one.netG.parameters()] for one in (model, other)]

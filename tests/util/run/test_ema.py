@@ -5,6 +5,7 @@ import torch
 from drawn_family import options_of, pair_batch
 
 from models import create_model
+from util.run.state import load_rank_state, load_training_state, rank_state, training_state
 
 TINY = "--model cut --netG resnet_4blocks --ngf 2 --ndf 2 --netD pixel --netF_nc 4 --num_patches 4 --lr 0.01"
 
@@ -90,10 +91,10 @@ def test_it_is_saved_and_resumed(tmp_path):
     model.save_networks("latest")
     saved = torch.load(tmp_path / "run" / "latest_net_G_ema.pth", weights_only=True)
     assert_close({k: saved[k] for k in weights(model.netG)}, weights(model.netG_ema))
-    torch.save([model.training_state(), model.rank_state()], tmp_path / "state.pt")
+    torch.save([training_state(model), rank_state(model)], tmp_path / "state.pt")
     state, rank = torch.load(tmp_path / "state.pt", weights_only=True)
-    other.load_training_state(state, epoch=1)
-    other.load_rank_state(rank)
+    load_training_state(other, state, epoch=1)
+    load_rank_state(other, rank)
     for made in (model, other):
         step(made, 2)
     assert all(torch.equal(v, weights(model.netG_ema)[k]) for k, v in weights(other.netG_ema).items())

@@ -10,6 +10,8 @@ from drawn_family import options_of, pair_batch
 
 from models import create_model
 from util.run import step_graph
+from util.run.guarded_updates import GuardedUpdates
+from util.run.state import load_training_state, rank_state, training_state
 from util.run.step_graph import WARM_UP, StepGraph
 
 TINY = "--netG resnet_4blocks --ngf 4 --ndf 4 --netD n_layers --n_layers_D 2 --lr 0.002"
@@ -20,15 +22,15 @@ class Rerun(StepGraph):
 
     def record(self):
         self.records += 1
-        state, quiet = copy.deepcopy(self.model.training_state()), self.model.quiet_steps.clone()
+        state, quiet = copy.deepcopy(training_state(self.model)), self.model.quiet_steps.clone()
         self.model.run_step()
-        self.model.load_training_state(state, 1)  # recording changes nothing
+        load_training_state(self.model, state, 1)  # recording changes nothing
         self.model.quiet_steps.copy_(quiet)
 
     def repeat(self):
         given, model = iter(self.draws), self.model
         inputs = {name: getattr(model, name) for name in self.images}
-        unread, model.unread = model.unread, []
+        updates, model.updates = model.updates, GuardedUpdates()
         for name in step_graph.DRAWS:
             setattr(model, name, lambda *arguments: next(given)[-1])
         vars(model).update(self.images)
@@ -38,12 +40,12 @@ class Rerun(StepGraph):
         assert next(given, None) is None
         for name, tensor in self.results.items():
             tensor.copy_(getattr(model, name))
-        for (*_, bad, here), (*_, new, new_here) in zip(self.updates, model.unread, strict=True):
+        for (*_, bad, here), (*_, new, new_here) in zip(self.updates, model.updates.pending, strict=True):
             bad.copy_(new), here.copy_(new_here)
         for name, tensor in self.statistics.items():
             tensor.copy_(model.statistics[name])
         vars(model).update(inputs)
-        model.unread = unread
+        model.updates = updates
 
 
 def make(folder, *flags):
@@ -75,11 +77,11 @@ def test_repeated_steps_equal_ordinary_ones(flags, tmp_path, monkeypatch):
         assert torch.equal(plain.fake_B, graphed.fake_B) or number == len(seeds) - 1
         assert torch.equal(plain.real_A, graphed.real_A) or number == len(seeds) - 1
     assert step.records == 2
-    assert plain.read_updates() == graphed.read_updates()
+    assert plain.updates.read() == graphed.updates.read()
     for name, net in plain.networks().items():
         for key, value in net.state_dict().items():
             assert torch.equal(value, graphed.networks()[name].state_dict()[key]), (name, key)
-    assert json.dumps(str(plain.rank_state())) == json.dumps(str(graphed.rank_state()))
+    assert json.dumps(str(rank_state(plain))) == json.dumps(str(rank_state(graphed)))
 
 
 def test_a_step_that_cannot_be_recorded_runs_as_usual(tmp_path, monkeypatch, capsys):
