@@ -4,7 +4,7 @@ import functools
 
 from data.base_dataset import BaseDataset, get_params, get_transform, without_scaling
 from data.domain import Domain, channels_of, find_images, phase_folder
-from data.image_folder import open_image
+from util.pictures import Reader
 
 
 class AlignedDataset(BaseDataset):
@@ -22,7 +22,7 @@ class AlignedDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict:
         path = self.AB_paths[index]
         # The file is decoded once for both halves, and not at all where the cache holds them.
-        read = functools.cache(open_image)
+        read = functools.cache(Reader().open)
         images = {side: half.scaled(index, self.opt, read) for side, half in self.halves.items()}
         rest = without_scaling(self.opt)
         transform = get_transform(rest, get_params(rest, images["A"].size))

@@ -8,15 +8,18 @@ from PIL import Image
 
 from data.base_dataset import get_transform, has_scaling, scale, scaled_size, to_multiple, without_scaling
 from data.cache import create_cache
-from data.image_folder import check_images, make_dataset, open_image
+from data.image_folder import make_dataset
 from data.uncut import Uncut, can_wait, draw_window
 from util.errors import UserError
+from util.pictures import ENDINGS, Reader, tell
 
 
 class Domain:
     """Images of one domain. ``part=(i, n)``: the i-th of n equal columns of each file."""
 
-    def __init__(self, opt, paths: list[str], channels: int, part: tuple[int, int] = (0, 1)):
+    def __init__(
+        self, opt, paths: list[str], channels: int, part: tuple[int, int] = (0, 1), reader: Reader | None = None
+    ):
         if channels not in (1, 3):
             raise UserError(
                 f"--dataset_mode {opt.dataset_mode} loads 1 or 3 channels, not {channels}: mend "
@@ -25,14 +28,15 @@ class Domain:
         self.paths = paths
         self.channels = channels
         self.part = part
+        self.reader = reader or Reader()
         self.cache = create_cache(opt, len(paths), channels)
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def scaled(self, index: int, opt, read=open_image) -> Image.Image:
+    def scaled(self, index: int, opt, read=None) -> Image.Image:
         """Image ``index`` after the scaling of ``opt.preprocess``: ``without_scaling(opt)`` is left to do."""
-        make = partial(self._read_and_scale, index, opt, read)
+        make = partial(self._read_and_scale, index, opt, read or self.reader.open)
         return make() if self.cache is None else self.cache.get(index, opt.load_size, make)
 
     def tensor(self, index: int, opt) -> torch.Tensor | Uncut:
@@ -85,8 +89,11 @@ def find_images(opt, folder: str, columns: int = 1) -> list[str]:
         )
     paths = make_dataset(folder, opt.max_dataset_size)
     if not paths:
-        raise UserError(f"the folder {folder!r} holds no images (jpg, png, ppm, bmp, tif, webp)")
-    _check_sizes(opt, paths, [(width // columns, height) for width, height in check_images(paths)])
+        raise UserError(f"the folder {folder!r} holds no images ({' '.join(ENDINGS)})")
+    facts = Reader().check(paths)
+    if getattr(opt, "rank", 0) == 0:
+        tell(paths, facts, None, folder)
+    _check_sizes(opt, paths, [(fact.size[0] // columns, fact.size[1]) for fact in facts])
     return paths
 
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from data.base_dataset import BaseDataset, get_transform, to_tensor
 from data.domain import channels_of, find_images, source_side
-from data.image_folder import open_image
 from util.errors import UserError
+from util.pictures import Reader
 
 EPOCH = 100_000  # patches in an epoch of training
 
@@ -37,7 +37,7 @@ class SingleImageDataset(BaseDataset):
             if len(paths) != 1:
                 raise UserError(f"--dataset_mode singleimage needs one image in {folder!r}, not {len(paths)}")
             self.paths[side] = paths[0]
-            self.images[side] = open_image(paths[0], channels)
+            self.images[side] = Reader().open(paths[0], channels)
 
     def __getitem__(self, index: int) -> dict:
         item = {}

@@ -20,11 +20,12 @@ from util.errors import UserError, run
 from util.loggers.jsonl import read
 from util.metrics.evaluator import Evaluator
 from util.metrics.features import resolve
-from util.metrics.images import RESIZES, find_images, pair_by_name, read_image
+from util.metrics.images import RESIZES, pair_by_name, read_image
 from util.metrics.protocols import PROTOCOLS
 from util.metrics.records import append_scores, format_score, summary, summary_line
 from util.metrics.structure import outside_scores, read_pair, structure_scores
 from util.pages.result_page import add_scores
+from util.pictures import find_images
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -28,8 +28,9 @@ from util.metrics.cityscapes import (
     read_label,
     segmentation_scores,
 )
-from util.metrics.images import FILTERS, find_images, read_image
+from util.metrics.images import FILTERS, read_image
 from util.metrics.records import append_scores
+from util.pictures import find_images
 
 
 def main(argv: list[str] | None = None) -> None:

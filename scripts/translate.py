@@ -13,15 +13,16 @@ import glob
 from pathlib import Path
 
 import repository  # noqa: F401
-from PIL import Image, ImageCms
+from PIL import Image
 from tqdm.auto import tqdm
 
-from data.image_folder import is_image_file, make_dataset
 from models.inference.translator import Translator
 from util.devices import add_flags, choose_device
 from util.errors import UserError, run
 from util.files import replacing
 from util.flag_types import non_negative_int, positive_int
+from util.pictures import Reader, is_image_file, list_images, natural, tell
+from util.pixels import srgb_profile
 from util.precision import PRECISIONS
 
 ENDINGS = {"png": ".png", "jpg": ".jpg", "webp": ".webp"}
@@ -55,6 +56,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     jobs = find_jobs(args.inputs, args.out, args.format)
+    reader = Reader()
+    checked = dict(zip(jobs, reader.check_each(jobs), strict=True))
+    bad = {path: str(error) for path, error in checked.items() if isinstance(error, UserError)}
+    good = {path: facts for path, facts in checked.items() if path not in bad}
+    tell(list(good), list(good.values()), reader.value_range, "the inputs")
     translator = Translator(
         args.weights or args.checkpoints_dir / args.name,
         args.epoch,
@@ -63,21 +69,17 @@ def main() -> None:
         args.precision,
         args.tile,
         args.eval,
+        reader,
     )
-    bad: list[str] = []
-    batch: list[tuple[Path, Image.Image]] = []
-    with tqdm(total=len(jobs), unit=" images", disable=args.quiet or None) as bar:
-        for source, target in jobs.items():
-            image = open_picture(source, bad)
-            batch += [(target, image)] if image is not None else []
-            if len(batch) == args.batch_size:
-                translate_batch(translator, batch, args.quality)
-                batch = []
-            bar.update()
-        translate_batch(translator, batch, args.quality)
+    paths = list(good)
+    with tqdm(total=len(paths), unit=" images", disable=args.quiet or None) as bar:
+        for start in range(0, len(paths), args.batch_size):
+            batch = {jobs[path]: path for path in paths[start : start + args.batch_size]}
+            bad |= translate_batch(translator, batch, args.quality)
+            bar.update(len(batch))
     print(f"{len(jobs) - len(bad)} translations in {args.out}")
     if bad:
-        raise UserError(f"{len(bad)} of {len(jobs)} images could not be read: {'; '.join(bad[:3])}")
+        raise UserError(f"{len(bad)} of {len(jobs)} images could not be read: {'; '.join(list(bad.values())[:3])}")
 
 
 def find_jobs(inputs: list[str], out: Path, format: str) -> dict[Path, Path]:
@@ -86,11 +88,11 @@ def find_jobs(inputs: list[str], out: Path, format: str) -> dict[Path, Path]:
     for text in inputs:
         path = Path(text)
         if path.is_dir():
-            relative |= {Path(p): Path(p).relative_to(path) for p in make_dataset(str(path))}
+            relative |= {p: p.relative_to(path) for p in list_images(path)}
         elif path.exists():
             relative[path] = Path(path.name)
         else:
-            found = [Path(p) for p in sorted(glob.glob(text, recursive=True))]
+            found = [Path(p) for p in sorted(glob.glob(text, recursive=True), key=natural)]
             relative |= {p: Path(p.name) for p in found if is_image_file(p.name)}
             if not found:
                 raise UserError(f"{text} is no file, no folder and no pattern that any file fits")
@@ -116,33 +118,30 @@ def find_jobs(inputs: list[str], out: Path, format: str) -> dict[Path, Path]:
     return jobs
 
 
-def open_picture(path: Path, bad: list[str]) -> Image.Image | None:
-    """The decoded picture; None, with a note in ``bad``, for one that cannot be read."""
-    try:
-        image = Image.open(path)
-        image.load()
-        return image
-    except Exception as error:  # Pillow's decoders raise nearly everything when a file is damaged
-        bad.append(f"{path} ({' '.join(str(error).split())[:80]})")
-        return None
-
-
-def translate_batch(translator: Translator, batch: list[tuple[Path, Image.Image]], quality: int) -> None:
-    """Translate and write; ``UserError`` where a folder cannot be written to."""
-    translations = translator.translate([image for _, image in batch]) if batch else []
-    for (path, image), translation in zip(batch, translations, strict=True):
+def translate_batch(translator: Translator, batch: dict[Path, Path], quality: int) -> dict[Path, str]:
+    """Read, translate and write ``batch``, {file to write: input}; what could not be read comes back with the reason.
+    ``UserError`` where a folder can't be written to."""
+    read, bad = {}, {}
+    for path, source in batch.items():
+        try:
+            read[path] = translator.reader.open_with_transparency(source, translator.input_nc)
+        except UserError as error:  # damage that the check didn't see
+            bad[source] = str(error)
+    translations = translator.translate_read(list(read.values())) if read else []
+    for (path, (image, _)), translation in zip(read.items(), translations, strict=True):
         if path.suffix in (".jpg", ".jpeg") and translation.mode == "RGBA":
             white = Image.new("RGBA", translation.size, "white")
             translation = Image.alpha_composite(white, translation).convert("RGB")
         options = {"quality": quality} if path.suffix != ".png" else {}
         if image.info.get("icc_profile"):  # what had a profile gets that of the colours it now has
-            options["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+            options["icc_profile"] = srgb_profile()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as beside:
                 translation.save(beside, **options)
         except OSError as error:
             raise UserError(f"--out: {path} cannot be written ({error})") from error
+    return bad
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Fixtures for all tests: the folders that only some machines have."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,12 @@ def reference_dir() -> Path:
 def data_dir() -> Path:
     """Real photographs."""
     return _folder("NEGCUT_DATA_DIR", "photographs")
+
+
+@pytest.fixture(scope="session")
+def cases(data_dir, tmp_path_factory) -> Path:
+    """Small data sets of pictures that need care, one a folder, drawn from photographs; others write to copies."""
+    script = _folder("NEGCUT_CASES_DIR", "odd pictures") / "make_cases.py"
+    out = tmp_path_factory.mktemp("cases")
+    subprocess.run([sys.executable, script, out, data_dir / "horse2zebra"], check=True, stdout=subprocess.DEVNULL)
+    return out

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -19,14 +19,14 @@ from models import find_model_using_name, networks
 from models.inference.architecture import guess_network, load_weights
 from models.inference.tiling import FixedNoise, reach, translate_tiles
 from models.networks.blocks import make_channels_last
-from util.decode import to_8_bit
 from util.devices import choose_device, free_memory
 from util.errors import UserError
+from util.pictures import MODES, Reader
+from util.pixels import NotTaken, transparency
 from util.precision import configure, run_networks_in
 from util.run import checkpoints
 
 SMALLEST = 16  # pixels a side: smaller pictures are padded to it
-MODES = {1: "L", 3: "RGB"}
 
 
 class Translator:
@@ -35,7 +35,7 @@ class Translator:
     epoch: latest, best or a number. net: the name of another network than the one that translates in the trained
     direction, such as G_B or G_ema. device: by default a GPU if there is one. precision: fp32, tf32 or bf16.
     tile: pixels; pictures of more than tile x tile are translated in tiles (None: what surely fits, 0: never).
-    evaluate: batch norm and dropout in evaluation mode, as with test.py --eval.
+    evaluate: batch norm and dropout in evaluation mode, as with test.py --eval. reader: how pictures become pixels.
     ``UserError`` for what cannot be loaded.
     """
 
@@ -48,7 +48,9 @@ class Translator:
         precision: str = "fp32",
         tile: int | None = None,
         evaluate: bool = False,
+        reader: Reader | None = None,
     ):
+        self.reader = reader or Reader()
         self.device = choose_device(None, None) if device is None else torch.device(device)
         precision = configure(precision, self.device)
         self.tile = pixels_at_once(self.device) if tile is None else tile
@@ -73,16 +75,21 @@ class Translator:
 
     def translate(self, images: list[Image.Image]) -> list[Image.Image]:
         """Several pictures; those of one size are one batch."""
-        upright = [image if orientation(image) == 1 else ImageOps.exif_transpose(image) for image in images]
-        alphas = [image.convert("RGBA").getchannel("A") if image.has_transparency_data else None for image in upright]
-        pixels = [np.asarray(to_8_bit(image, MODES[self.input_nc])) for image in upright]
+        try:
+            return self.translate_read([(self.reader.convert(im, self.input_nc), transparency(im)) for im in images])
+        except NotTaken as error:
+            raise UserError(f"a picture {error}") from error
+
+    def translate_read(self, images: list[tuple[Image.Image, Image.Image | None]]) -> list[Image.Image]:
+        """The same of pictures that were read by ``Reader.open_with_transparency``."""
+        pixels = [np.asarray(image) for image, _ in images]
         pixels = [array[..., None] if array.ndim == 2 else array for array in pixels]
         results: dict[int, np.ndarray] = {}
         for shape in dict.fromkeys(array.shape for array in pixels):
             same = [i for i, array in enumerate(pixels) if array.shape == shape]
             results |= zip(same, self.translate_pixels([pixels[i] for i in same]), strict=True)
         translated = [to_image(results[i]) for i in range(len(images))]
-        for image, alpha in zip(translated, alphas, strict=True):
+        for image, (_, alpha) in zip(translated, images, strict=True):
             if alpha is not None:
                 image.putalpha(alpha)
         return translated
@@ -109,11 +116,6 @@ class Translator:
             y = self.net(x)
         y = y.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
         return y.permute(0, 2, 3, 1).cpu().numpy()
-
-
-def orientation(image: Image.Image) -> int:
-    """EXIF's, 1 for upright."""
-    return image.getexif().get(0x0112, 1) if "exif" in image.info else 1
 
 
 def pixels_at_once(device: torch.device) -> int:

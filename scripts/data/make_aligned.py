@@ -13,10 +13,10 @@ import repository  # noqa: F401
 from PIL import Image
 from tqdm.auto import tqdm
 
-from data.image_folder import make_dataset, open_image
 from util.errors import UserError, run
 from util.files import replacing
 from util.flag_types import positive_int
+from util.pictures import Reader, list_folder, tell
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -33,14 +33,20 @@ def main(argv: list[str] | None = None) -> None:
     pairs = find_pairs(args.fold_A, args.fold_B, args.use_AB)
     if args.num_imgs:
         pairs = first_of_each_folder(pairs, args.num_imgs)
+    reader, sizes = Reader(), []
+    for side, folder in enumerate((args.fold_A, args.fold_B)):
+        paths = [pair[side] for pair in pairs.values()]
+        facts = reader.check(paths)
+        tell(paths, facts, reader.value_range, str(folder))
+        sizes.append([fact.size for fact in facts])
     if not args.size:
-        check_sizes(pairs)
+        check_sizes(pairs, sizes)
     try:
         for name, (a, b) in tqdm(pairs.items(), unit=" pairs", disable=None):
             path = (args.fold_AB / name).with_name(f"{name.name}.{args.format}")
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as beside:
-                side_by_side(open_image(str(a)), open_image(str(b)), args.size).save(beside, quality=95)
+                side_by_side(reader.open(a), reader.open(b), args.size).save(beside, quality=95)
     except OSError as error:
         raise UserError(f"--fold_AB {args.fold_AB} cannot be written to ({error})") from error
     print(f"{len(pairs)} pairs in {args.fold_AB}")
@@ -51,7 +57,7 @@ def find_pairs(fold_A: Path, fold_B: Path, use_AB: bool) -> dict[Path, tuple[Pat
     sides = []
     for side, folder in (("A", fold_A), ("B", fold_B)):
         found: dict[Path, Path] = {}
-        for path in map(Path, make_dataset(str(folder))):
+        for path in list_folder(folder, f"--fold_{side}").paths:
             name = path.relative_to(folder).with_suffix("")
             if use_AB:
                 if not name.name.endswith(f"_{side}"):
@@ -81,10 +87,9 @@ def first_of_each_folder(pairs: dict, count: int) -> dict:
     return chosen
 
 
-def check_sizes(pairs: dict[Path, tuple[Path, Path]]) -> None:
+def check_sizes(pairs: dict[Path, tuple[Path, Path]], sizes_of_sides: list[list[tuple[int, int]]]) -> None:
     """Before anything is written."""
-    for a, b in pairs.values():
-        sizes = [open_image(str(path)).size for path in (a, b)]
+    for (a, b), *sizes in zip(pairs.values(), *sizes_of_sides, strict=True):
         if sizes[0] != sizes[1]:
             raise UserError(f"{a} has {sizes[0]} pixels and {b} {sizes[1]}; give --size to scale both")
 

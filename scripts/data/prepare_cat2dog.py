@@ -15,8 +15,8 @@ from pathlib import Path
 import repository  # noqa: F401
 from tqdm.auto import tqdm
 
-from data.image_folder import make_dataset
 from util.errors import UserError, run
+from util.pictures import list_images
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
                 folder = Path(beside) / out.name / name
                 folder.mkdir(parents=True)
                 for file in tqdm(files, desc=name, unit=" images", disable=None):
-                    link_or_copy(Path(file), folder / Path(file).name, args.copy)
+                    link_or_copy(file, folder / file.name, args.copy)
             (Path(beside) / out.name).rename(out)
     except OSError as error:
         raise UserError(f"--out {out} cannot be written to ({error})") from error
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"{out / name}: {len(files)} images")
 
 
-def find_sources(afhq: Path, classes: dict[str, str]) -> dict[str, list[str]]:
+def find_sources(afhq: Path, classes: dict[str, str]) -> dict[str, list[Path]]:
     """The files of trainA, trainB, testA, testB."""
     if not (afhq / "train").is_dir() and (afhq / "afhq").is_dir():
         afhq = afhq / "afhq"
@@ -57,7 +57,7 @@ def find_sources(afhq: Path, classes: dict[str, str]) -> dict[str, list[str]]:
     sources = {}
     for phase, folder in (("train", "train"), ("test", held_out)):
         for side, kind in classes.items():
-            files = make_dataset(str(afhq / folder / kind)) if (afhq / folder / kind).is_dir() else []
+            files = list_images(afhq / folder / kind) if (afhq / folder / kind).is_dir() else []
             if not files:
                 raise UserError(f"--{side} {kind}: {afhq / folder / kind} holds no images")
             sources[phase + side] = files

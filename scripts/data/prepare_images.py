@@ -17,9 +17,9 @@ import repository  # noqa: F401
 from PIL import Image
 from tqdm.auto import tqdm
 
-from data.image_folder import make_dataset, open_image
 from util.errors import UserError, run
 from util.flag_types import fraction, non_negative_int, positive_int
+from util.pictures import Reader, find_images
 
 SAME = 4.0  # root mean square difference of two thumbnails, in 8-bit levels, below which pictures count as copies
 THUMBNAIL = 16
@@ -42,9 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--out {args.out} exists already; remove it or choose another folder")
     pictures: dict[str, list[Path]] = {}
     for side, folder in (("A", args.A), ("B", args.B)):
-        pictures[side] = [Path(path) for path in make_dataset(str(folder))]
-        if not pictures[side]:
-            raise UserError(f"{folder} holds no images")
+        pictures[side] = find_images(folder)
     everything = [path for paths in pictures.values() for path in paths]
     groups = find_copies(everything, read_thumbnails(everything))
     report_copies(groups, args.duplicates)
@@ -69,7 +67,7 @@ def read_thumbnails(paths: list[Path]) -> np.ndarray:
 
     def read(path: Path) -> np.ndarray | UserError:
         try:
-            image = open_image(str(path), channels=1)
+            image = Reader().open(path, channels=1)
         except UserError as error:
             return error
         return np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.BOX), dtype=np.float32).ravel()
@@ -131,7 +129,7 @@ def write_folder(paths: list[Path], folder: Path, args: argparse.Namespace) -> N
             number += 1
             name = f"{path.stem}_{number}"
         used.add(name)
-        scaled(open_image(str(path)), args.size, args.square).save(folder / f"{name}.{args.format}", quality=95)
+        scaled(Reader().open(path), args.size, args.square).save(folder / f"{name}.{args.format}", quality=95)
 
 
 def scaled(image: Image.Image, size: int, square: bool) -> Image.Image:

@@ -11,6 +11,7 @@ import data
 from data.base_dataset import to_tensor
 from data.colorization_dataset import rgb_to_lab
 from util.errors import UserError
+from util.pictures import Reader
 
 PLAIN = {"preprocess": "none", "no_flip": True, "serial_batches": True}
 
@@ -205,13 +206,11 @@ def test_aligned_left_is_a(tmp_path):
 
 
 def test_aligned_file_is_decoded_once(tmp_path, monkeypatch):
-    from data import aligned_dataset
-
     draw_folder(tmp_path / "train", 1, width=48)
     loader = data.create_dataset(make_opt(tmp_path, dataset_mode="aligned"))
     opened = []
-    read = aligned_dataset.open_image
-    monkeypatch.setattr(aligned_dataset, "open_image", lambda *args: opened.append(args) or read(*args))
+    read = Reader.open
+    monkeypatch.setattr(Reader, "open", lambda *args: opened.append(args) or read(*args))
     items(loader)
     assert len(opened) == 1
 

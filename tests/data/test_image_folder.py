@@ -7,7 +7,7 @@ import pytest
 from drawn import draw, draw_folder
 from PIL import Image, ImageCms
 
-from data.image_folder import check_images, make_dataset, open_image
+from data.image_folder import ImageFolder, check_images, make_dataset, open_image
 from util.errors import UserError
 
 
@@ -49,7 +49,7 @@ def test_odd_names(tmp_path, name):
     draw().save(tmp_path / name)
     paths = make_dataset(str(tmp_path))
     assert [os.path.basename(path) for path in paths] == [name]
-    assert check_images(paths) == [(24, 18)]
+    assert [facts.size for facts in check_images(paths)] == [(24, 18)]
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(UserError) as error:
         check_images(paths)
@@ -81,7 +81,7 @@ def test_exif_orientation(tmp_path, orientation, ending):
         stored = np.asarray(Image.open(tmp_path / "plain.jpg")).astype(int)
     expected = UPRIGHT[orientation](stored)
     assert np.array_equal(np.asarray(open_image(path)), expected)
-    assert check_images([path]) == [(expected.shape[1], expected.shape[0])]
+    assert check_images([path])[0].size == (expected.shape[1], expected.shape[0])
 
 
 @pytest.mark.parametrize("ending", ["png", "tif"])
@@ -100,7 +100,7 @@ def test_32_bit_pixels_are_refused(tmp_path, dtype):
     path = str(tmp_path / "x.tif")
     Image.fromarray(np.array([[0, 70000]], dtype=dtype)).save(path)
     for read in (open_image, lambda path: check_images([path])):
-        with pytest.raises(UserError, match="x.tif.*32 bits"):
+        with pytest.raises(UserError, match="x.tif.*(float|32-bit) values, 0 to 70000.*--value_range"):
             read(path)
 
 
@@ -207,4 +207,15 @@ def test_jpeg_with_bytes_after_its_end_is_good(tmp_path):
     path = tmp_path / "x.jpg"
     draw().save(path)
     path.write_bytes(path.read_bytes() + bytes(1000))
-    assert check_images([str(path)]) == [(24, 18)]
+    assert check_images([str(path)])[0].size == (24, 18)
+
+
+def test_image_folder_as_official_dataset_files_use_it(tmp_path):
+    draw_folder(tmp_path / "images", 2)
+    images = ImageFolder(str(tmp_path / "images"), transform=lambda image: image.size, return_paths=True)
+    assert len(images) == 2
+    assert images[1] == ((24, 18), str(tmp_path / "images" / "001.png"))
+    assert np.array_equal(np.asarray(ImageFolder(str(tmp_path / "images"))[0]), np.asarray(draw(seed=0)))
+    with pytest.raises(UserError, match="empty"):
+        (tmp_path / "empty").mkdir()
+        ImageFolder(str(tmp_path / "empty"))

@@ -18,7 +18,8 @@ from util.files import write_atomic
 from util.metrics import effnet
 from util.metrics.distances import frechet_distance, kernel_distance
 from util.metrics.features import FeatureSpace, resolve
-from util.metrics.images import content_key, find_images, read_image, resize_image
+from util.metrics.images import content_key, read_image, resize_image
+from util.pictures import find_images
 
 Image = np.ndarray | str | Path
 

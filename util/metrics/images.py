@@ -1,5 +1,4 @@
-"""Finding, reading and resizing the images that are scored. Every resize names its filter: scores depend on
-it."""
+"""Reading, pairing and resizing the images that are scored. Every resize names its filter: scores depend on it."""
 
 import hashlib
 from collections.abc import Iterable
@@ -11,8 +10,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from util.errors import UserError
+from util.pictures import Reader, find_images
 
-ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff", ".webp"}
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,
@@ -29,34 +28,10 @@ RESIZES = {
 }
 
 
-def list_images(folder: Path) -> list[Path]:
-    """All images below ``folder`` in sorted order; hidden files are left out."""
-    inside = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
-    return [p for p in inside if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
-
-
-def find_images(folder: str | Path) -> list[Path]:
-    """``list_images`` of a folder that has to have some."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; name one that holds images")
-    paths = list_images(folder)
-    if not paths:
-        raise UserError(f"{folder} holds no image ({' '.join(sorted(ENDINGS))})")
-    return paths
-
-
-def read_image(image: str | Path | np.ndarray) -> np.ndarray:
-    """A file or a uint8 array (H, W), (H, W, 1) or (H, W, 3) -> (H, W, 3) uint8; of 16 bits the high byte."""
+def read_image(image: str | Path | np.ndarray, reader: Reader | None = None) -> np.ndarray:
+    """A file or a uint8 array (H, W), (H, W, 1) or (H, W, 3) -> (H, W, 3) uint8."""
     if not isinstance(image, np.ndarray):
-        try:
-            with Image.open(image) as file:
-                if file.mode.startswith("I"):
-                    image = (np.asarray(file).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-                else:
-                    image = np.asarray(file.convert("RGB"))
-        except OSError as error:
-            raise UserError(f"{image} is not a readable image ({error})") from None
+        return (reader or Reader()).array(image)
     if image.dtype != np.uint8:
         raise TypeError(f"images are scored as uint8 in 0..255, not {image.dtype}")
     image = image[:, :, None] if image.ndim == 2 else image

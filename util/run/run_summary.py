@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from util import devices
-from util.metrics.images import list_images
+from util.pictures import list_images
 
 WIDTH, LABEL = 100, 10  # columns
 NO_BREAK = "\u00a0"

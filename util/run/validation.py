@@ -8,6 +8,7 @@ import torch
 from util import distributed
 from util.errors import UserError, warn
 from util.images import result_name, tensor2im
+from util.pictures import find_images
 from util.run.undisturbed import undisturbed
 
 SAMPLES = 8  # pictures on the training page
@@ -87,8 +88,6 @@ def create_validation(opt, create_dataset, test_opt, device) -> Validation | Non
         if not opt.quiet:
             print(f"no scores during training: {' and '.join(missing)} missing")
         return None
-    from util.metrics.images import find_images
-
     try:
         references = find_images(folders[1 if opt.direction == "AtoB" else 0])
         dataset = create_dataset(test_opt)

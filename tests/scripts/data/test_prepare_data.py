@@ -201,7 +201,7 @@ def test_folders_that_cannot_be_used(two_folders):
     assert not (two_folders / "out").exists()
     (two_folders / "A" / "bad.png").unlink()
     (two_folders / "empty").mkdir()
-    with pytest.raises(UserError, match="empty holds no images"):
+    with pytest.raises(UserError, match="empty' holds no images"):
         prepare_images.main([str(two_folders / "A"), str(two_folders / "empty"), "--out", str(two_folders / "x")])
     (two_folders / "out").mkdir()
     with pytest.raises(UserError, match="exists already"):

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from util.errors import UserError
-from util.metrics.images import content_key, find_images, pair_by_name, read_image, resize_image, to_network_size
+from util.metrics.images import content_key, pair_by_name, read_image, resize_image, to_network_size
+from util.pictures import find_images
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -41,7 +42,7 @@ def test_arrays_are_checked():
 
 def test_broken_files_are_named(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG and nothing")
-    with pytest.raises(UserError, match="broken.png is not a readable image"):
+    with pytest.raises(UserError, match="broken.png.* is a PNG file whose first bytes are damaged"):
         read_image(tmp_path / "broken.png")
 
 
