@@ -37,3 +37,15 @@ def cases(data_dir, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("cases")
     subprocess.run([sys.executable, script, out, data_dir / "horse2zebra"], check=True, stdout=subprocess.DEVNULL)
     return out
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A page in Chromium; ``browser.log`` holds its errors and console messages."""
+    pytest.importorskip("playwright", reason="Playwright is not installed")
+    from scripts.dev.browser import chromium_page, find_chromium
+
+    if not find_chromium():
+        pytest.skip("no Chromium on PATH")
+    with chromium_page() as page:
+        yield page

@@ -16,17 +16,17 @@ from pathlib import Path
 from PIL import Image
 from repository import ROOT
 
+from scripts.dev.browser import chromium_page
 from scripts.start_visdom import own_server
-from util.browser import Browser
 from util.errors import UserError, run
 from util.files import write_atomic
 
 MAX_BYTES = 300 * 1024
 
 
-def training_page(browser: Browser, page: Path, out: Path) -> None:
-    browser.open(page.resolve().as_uri())
-    browser.wait("document.querySelectorAll('.plot path').length")
+def training_page(browser, page: Path, out: Path) -> None:
+    browser.goto(page.resolve().as_uri())
+    browser.wait_for_function("document.querySelectorAll('.plot path').length")
     settle(browser)
     save(browser, out / "training_page.png")
     browser.evaluate("$('#losses').scrollIntoView()")
@@ -34,28 +34,28 @@ def training_page(browser: Browser, page: Path, out: Path) -> None:
     save(browser, out / "training_losses.png")
 
 
-def result_page(browser: Browser, page: Path, out: Path) -> None:
-    browser.open(page.resolve().as_uri())
+def result_page(browser, page: Path, out: Path) -> None:
+    browser.goto(page.resolve().as_uri())
     settle(browser)
     save(browser, out / "result_page.png")
     browser.evaluate("view(0)")
-    browser.wait("$('.pair img') && $('.pair').offsetWidth > 1")
+    browser.wait_for_function("$('.pair img') && $('.pair').offsetWidth > 1")
     settle(browser)
     save(browser, out / "result_viewer.png")
 
 
-def visdom_page(browser: Browser, opt, out: Path) -> None:
+def visdom_page(browser, opt, out: Path) -> None:
     with own_server() as port:
         replay = [sys.executable, ROOT / "scripts/replay_visdom.py", "--name", opt.name]
         replay += ["--checkpoints_dir", opt.checkpoints_dir, "--display_port", str(port)]
         url = subprocess.run(replay, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
-        browser.open(url)
-        browser.wait("document.querySelectorAll('.js-plotly-plot .scatterlayer path').length")
+        browser.goto(url)
+        browser.wait_for_function("document.querySelectorAll('.js-plotly-plot .scatterlayer path').length")
         settle(browser)
         save(browser, out / "visdom.png")
 
 
-def save(browser: Browser, path: Path) -> None:
+def save(browser, path: Path) -> None:
     """As a PNG; where it is larger than MAX_BYTES, in coarser colours: the last bits hardly compress."""
     with Image.open(io.BytesIO(browser.screenshot())) as picture:
         picture = picture.convert("RGB")
@@ -68,9 +68,9 @@ def save(browser: Browser, path: Path) -> None:
     write_atomic(path, file.getvalue())
 
 
-def settle(browser: Browser) -> None:
+def settle(browser) -> None:
     """Until the pictures in the window are loaded and the plots have stopped moving."""
-    browser.wait("[...document.images].every(image => image.complete || image.loading === 'lazy')")
+    browser.wait_for_function("[...document.images].every(image => image.complete || image.loading === 'lazy')")
     time.sleep(1)
 
 
@@ -90,7 +90,7 @@ def main() -> None:
         raise UserError(f"no training page at {page}: --name and --checkpoints_dir must name a run (without --no_html)")
     results = sorted(Path(opt.results_dir, opt.name).glob("*/index.html"), key=lambda path: path.stat().st_mtime)
     opt.out.mkdir(parents=True, exist_ok=True)
-    with Browser(opt.width, opt.height, opt.dark) as browser:
+    with chromium_page(opt.width, opt.height, opt.dark) as browser:
         training_page(browser, page, opt.out)
         if results:
             result_page(browser, results[-1], opt.out)

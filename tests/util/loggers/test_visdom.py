@@ -348,16 +348,16 @@ def test_the_page_draws_the_panes_and_follows_the_run(tmp_path, whole_port, brow
     loggers = Loggers([logger])
     train(loggers, 1, 3)
     wait_until_drawn(logger, 3)
-    browser.open(f"http://localhost:{whole_port}/env/watched")
+    browser.goto(f"http://localhost:{whole_port}/env/watched")
     curves = "[...document.querySelectorAll('.js-plotly-plot')].map(plot => plot.data[0].x.length)"
-    browser.wait(f"(all => all.length === 6 && all.every(count => count === 3))({curves})")
-    browser.wait("document.querySelectorAll('.scatterlayer .js-line').length >= 9")
+    browser.wait_for_function(f"(all => all.length === 6 && all.every(count => count === 3))({curves})")
+    browser.wait_for_function("document.querySelectorAll('.scatterlayer .js-line').length >= 9")
     image = "[...document.images].find(image => image.naturalWidth > 48)"
-    browser.wait(f"{image} && {image}.complete")
+    browser.wait_for_function(f"{image} && {image}.complete")
     width, shown = browser.evaluate(f"[{image}.naturalWidth, {image}.getBoundingClientRect().width]")
     assert width == 48 + 2 * GAP and abs(shown - width) <= 2  # true size
     train(loggers, 4, 5)  # the open page follows over its websocket
-    browser.wait(f"(all => all.length === 6 && all.every(count => count === 5))({curves})")
+    browser.wait_for_function(f"(all => all.length === 6 && all.every(count => count === 5))({curves})")
     loggers.close()
 
 
@@ -368,9 +368,11 @@ def test_a_real_training_is_seen_in_the_browser(tmp_path, monkeypatch, whole_por
     flags = [f"--dataroot={data}", "--model=negcut", f"--display_port={whole_port}", "--display_id=1"]
     run = Run(tmp_path / "real", monkeypatch, *CONTRASTIVE, *flags, "--display_freq=1", "--eval_freq=3")
     assert run() == 0
-    browser.open(f"http://localhost:{whole_port}/env/real")
+    browser.goto(f"http://localhost:{whole_port}/env/real")
     plots = "[...document.querySelectorAll('.js-plotly-plot')]"
-    browser.wait(f"{plots}.length >= 10 && {plots}.every(plot => plot.querySelector('.scatterlayer path'))")
+    browser.wait_for_function(
+        f"{plots}.length >= 10 && {plots}.every(plot => plot.querySelector('.scatterlayer path'))"
+    )
     shown = browser.evaluate("document.body.innerText")
     for pane in ("adversarial losses", "contrastive losses", "negatives", "similarity to the query", "learning rates"):
         assert pane in shown

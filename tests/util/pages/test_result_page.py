@@ -94,7 +94,7 @@ def shown(browser, tmp_path_factory):
 
     def reload():
         browser.log.clear()
-        browser.open(page.as_uri())
+        browser.goto(page.as_uri())
         return browser
 
     return reload
@@ -111,7 +111,7 @@ def texts(browser, selector):
 def test_images_load_and_names_are_shown_as_they_are(shown):
     browser = shown()
     assert browser.evaluate("document.images.length") == 18
-    browser.wait("[...document.images].every(image => image.naturalWidth === 16)")
+    browser.wait_for_function("[...document.images].every(image => image.naturalWidth === 16)")
     assert names(browser)[2] == NASTY
     assert browser.log == []
 
@@ -133,25 +133,28 @@ def test_sort_filter_and_labels(shown):
 def test_viewer_compares_zooms_and_obeys_the_keyboard(shown):
     browser = shown()
     for key in ("ArrowRight", "ArrowRight", "Enter"):
-        browser.press(key)
+        browser.keyboard.press(key)
     assert browser.evaluate("$('#viewer').open && $('#name').textContent") == "b9"
-    browser.wait("document.querySelectorAll('.pair img').length === 2 && $('.pair').offsetWidth > 16")
+    browser.wait_for_function("document.querySelectorAll('.pair img').length === 2 && $('.pair').offsetWidth > 16")
     assert texts(browser, ".pair em") == ["real_A", "fake_B"]
-    browser.press("1")
+    browser.keyboard.press("1")
     assert browser.evaluate("$('.pair img').width") == 16
-    browser.press("+")
+    browser.keyboard.press("+")
     assert browser.evaluate("$('.pair img').width") == 32
-    browser.press("0")
+    browser.keyboard.press("0")
     box = browser.evaluate("$('.pair').getBoundingClientRect().toJSON()")
     y = box["y"] + box["height"] / 2
-    browser.drag((box["x"] + box["width"] / 2, y), (box["x"] + box["width"] / 4, y))
+    browser.mouse.move(box["x"] + box["width"] / 2, y)
+    browser.mouse.down()
+    browser.mouse.move(box["x"] + box["width"] / 4, y)
+    browser.mouse.up()
     assert abs(browser.evaluate("parseFloat($('.pair').style.getPropertyValue('--split'))") - 25) < 1
-    browser.press("s")
+    browser.keyboard.press("s")
     assert browser.evaluate("document.querySelectorAll('#stage img').length") == 3
-    browser.press("ArrowRight")
+    browser.keyboard.press("ArrowRight")
     assert browser.evaluate("$('#name').textContent") == NASTY
-    browser.press("Escape")
-    browser.wait("!$('#viewer').open && document.activeElement === $('#grid').children[2]")
+    browser.keyboard.press("Escape")
+    browser.wait_for_function("!$('#viewer').open && document.activeElement === $('#grid').children[2]")
     assert browser.log == []
 
 
@@ -162,13 +165,13 @@ def test_five_thousand_images(browser, tmp_path):
         page.add(f"image_{i:05}", few.rows[i % 10][1], {"LPIPS": i / 5000})
     path = page.save()
     assert path.stat().st_size < 2_000_000
-    browser.open(path.as_uri())
+    browser.goto(path.as_uri())
     assert browser.evaluate("$('#count').textContent") == "5000 images"
     drawn = browser.evaluate("document.querySelectorAll('.card').length")
     assert 0 < drawn < 500  # the rest comes when the reader scrolls
     browser.evaluate("scrollTo(0, document.body.scrollHeight)")
-    browser.wait(f"document.querySelectorAll('.card').length > {drawn}")
+    browser.wait_for_function(f"document.querySelectorAll('.card').length > {drawn}")
     browser.evaluate("view(4999)")
     assert browser.evaluate("$('#name').textContent") == "image_04999"
-    browser.press("Escape")
-    browser.wait("document.activeElement === $('#grid').children[4999]")
+    browser.keyboard.press("Escape")
+    browser.wait_for_function("document.activeElement === $('#grid').children[4999]")

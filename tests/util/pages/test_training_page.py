@@ -133,9 +133,9 @@ def test_in_the_browser(tmp_path, browser):
     with Loggers([TrainingPage(opt)]) as loggers:
         train(loggers, 1, 20, name=NASTY)
     browser.log.clear()
-    browser.open((tmp_path / opt.name / "web/index.html").as_uri())
-    browser.wait("document.querySelectorAll('#epochs .epoch').length === 5")
-    browser.wait("document.querySelectorAll('.plot path').length >= 7")
+    browser.goto((tmp_path / opt.name / "web/index.html").as_uri())
+    browser.wait_for_function("document.querySelectorAll('#epochs .epoch').length === 5")
+    browser.wait_for_function("document.querySelectorAll('.plot path').length >= 7")
     assert browser.evaluate("$('h1').textContent") == opt.name
     text = "[...document.querySelectorAll('SELECTOR')].map(x => x.textContent)"
     cards = browser.evaluate(text.replace("SELECTOR", "#scores small"))
@@ -147,7 +147,7 @@ def test_in_the_browser(tmp_path, browser):
     assert opened == [True, True, False, False, False]
     assert browser.evaluate("document.querySelectorAll('.epoch img').length") == 4
     browser.evaluate("$('#open').click()")
-    browser.wait("document.querySelectorAll('.epoch img').length === 10")
+    browser.wait_for_function("document.querySelectorAll('.epoch img').length === 10")
 
     assert browser.evaluate("$('#samples b').textContent") == NASTY
     source = "$('#samples img').getAttribute('src')"
@@ -155,5 +155,5 @@ def test_in_the_browser(tmp_path, browser):
     browser.evaluate("$('#step').value = 0; $('#step').oninput()")
     assert browser.evaluate(source) != last and "epoch0001" in browser.evaluate(source)
     assert browser.evaluate("$('#at').textContent") == "epoch 1, image 200  (1 of 5)"
-    browser.wait("$('#samples img').naturalWidth === 9")
+    browser.wait_for_function("$('#samples img').naturalWidth === 9")
     assert browser.log == []
