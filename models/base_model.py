@@ -1,6 +1,7 @@
 """What all models share: input, one step, losses, pictures, checkpoints, learning rates."""
 
 import copy
+import inspect
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -96,11 +97,26 @@ class BaseModel(ABC):
 
     def see_first_batch(self, dataset) -> None:
         """Call ``data_dependent_initialize`` where the model has one; to be done before ``setup``."""
-        if type(self).data_dependent_initialize is not BaseModel.data_dependent_initialize:
-            self.data_dependent_initialize(next(iter(dataset)))
+        if type(self).data_dependent_initialize is BaseModel.data_dependent_initialize:
+            return
+        batch = next(iter(dataset))
+        takes = inspect.signature(self.data_dependent_initialize)
+        wanted = [p for p in takes.parameters.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+        if len(wanted) > 1:
+            raise UserError(
+                f"--model {self.opt.model}: its data_dependent_initialize{takes} wants {len(wanted)} batches, and "
+                "there is one loader; let it take one (docs/extending.md)"
+            )
+        if takes.parameters:
+            self.data_dependent_initialize(batch)
+        else:  # CUT's own cycle_gan, and files after it
+            self.set_input(batch)
+            self.data_dependent_initialize()
 
     def setup(self, opt) -> None:
         """Set how the networks run; make the schedules; load weights when testing."""
+        for net in self.networks().values():
+            net.to(self.device)  # CycleGAN's files of 2025 leave that to this method
         precision.run_networks_in(self.precision, self.device, *self.networks().values())
         if getattr(opt, "channels_last", False):
             for net in self.networks().values():

@@ -62,6 +62,7 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
                 f"--suffix {opt.suffix}: in braces must stand options, as in {{model}}_{{load_size}} ({error})"
             ) from None
     opt.device, opt.gpu_ids = device, [] if device.type == "cpu" else [device.index]
+    opt.norm = opt.normG  # CycleGAN's name
     opt.rank, opt.world_size = distributed.environment()
     opt.quiet = opt.quiet or opt.rank > 0
     check(opt)

@@ -42,7 +42,9 @@ class OptionParser(argparse.ArgumentParser):
         return action
 
     def set_defaults(self, **values):
-        """What a model or a dataset changes: its preset."""
+        """What a model or a dataset changes: its preset. CycleGAN's files say ``norm`` for both networks'."""
+        if "norm" in values:
+            values = {"normG": values["norm"], "normD": values["norm"]} | values
         self.plain.update(values)
         self.take(self._preset, values)
 

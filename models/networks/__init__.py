@@ -7,6 +7,7 @@ import torch.nn as nn
 
 from models.losses import GANLoss, cal_gradient_penalty
 from models.networks.blocks import Downsample, InstanceNorm, ResnetBlock, Upsample, get_norm_layer
+from models.networks.cyclegan_calls import as_cyclegan_calls
 from models.networks.init import init_net, init_weights
 from models.networks.negative_generator import SOURCES, define_N
 from models.networks.patch_projector import PatchProjector, define_F
@@ -120,3 +121,7 @@ def define_D(
         names = "basic, n_layers, pixel, patch, stylegan2, tilestylegan2"
         raise UserError(f"--netD {netD} does not exist: choose from {names}")
     return init_net(net, init_type, init_gain, gpu_ids, initialize_weights="stylegan2" not in netD)
+
+
+define_G = as_cyclegan_calls(define_G, 8, no_antialias=True, no_antialias_up=True)
+define_D = as_cyclegan_calls(define_D, 7, no_antialias=True)

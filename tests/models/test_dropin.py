@@ -3,18 +3,12 @@ translate. So do the examples of docs/extending.md."""
 
 import json
 import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from drawn_family import draw_pair
 from PIL import Image
-
-ROOT = Path(__file__).parents[2]
+from program_copy import ROOT, copy_program, draw_images, run_in
 
 MODEL = '''
 import itertools
@@ -249,26 +243,18 @@ def add_examples(folder):
 def ran(tmp_path_factory):
     """The folder of a copy of the program, in which the files were added and have run."""
     folder = tmp_path_factory.mktemp("dropin")
-    for name in ("train.py", "test.py"):
-        shutil.copy(ROOT / name, folder)
-    for name in ("options", "data", "models", "util"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_program(folder)
     (folder / "models" / "old_style_model.py").write_text(MODEL)
     (folder / "data" / "two_folders_dataset.py").write_text(DATASET)
-    for phase, count in (("train", 5), ("test", 4)):
-        for i in range(count):
-            for side, image in zip("AB", draw_pair(i, 40), strict=True):
-                (folder / "data_here" / f"{phase}{side}").mkdir(parents=True, exist_ok=True)
-                Image.fromarray(image).save(folder / "data_here" / f"{phase}{side}" / f"{i}.png")
+    draw_images(folder / "data_here", train=5, test=4)
     for i in range(3):
         for side in "AB":
             (folder / "arrays_here" / f"train{side}").mkdir(parents=True, exist_ok=True)
             array = np.random.default_rng(i).random((40, 36, 4))
             np.save(folder / "arrays_here" / f"train{side}" / f"{i}.npy", array)
     add_examples(folder)
-    done = subprocess.run([sys.executable, "-c", RUN], cwd=folder, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    (folder / "printed.txt").write_text(done.stdout)
+    printed = run_in(folder, RUN)
+    (folder / "printed.txt").write_text(printed)
     return folder
 
 
