@@ -4,7 +4,8 @@ import functools
 
 from data.base_dataset import BaseDataset, get_params, get_transform, without_scaling
 from data.domain import Domain, channels_of, find_images, phase_folder
-from util.pictures import Reader
+from util.errors import UserError
+from util.pictures import reader_for
 
 
 class AlignedDataset(BaseDataset):
@@ -12,9 +13,12 @@ class AlignedDataset(BaseDataset):
 
     def __init__(self, opt):
         super().__init__(opt)
-        paths = find_images(opt, phase_folder(opt), columns=2)
+        reader = reader_for(opt)
+        if reader != reader_for(opt, "B"):
+            raise UserError("--value_range takes two numbers with --dataset_mode aligned: a file holds both sides")
+        paths = find_images(opt, phase_folder(opt), reader, columns=2)
         self.halves = {
-            side: Domain(opt, paths, channels, part=("AB".index(side), 2))
+            side: Domain(opt, paths, channels, reader, part=("AB".index(side), 2))
             for side, channels in channels_of(opt).items()
         }
         self.AB_paths = paths
@@ -22,7 +26,7 @@ class AlignedDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict:
         path = self.AB_paths[index]
         # The file is decoded once for both halves, and not at all where the cache holds them.
-        read = functools.cache(Reader().open)
+        read = functools.cache(self.halves["A"].reader.open)
         images = {side: half.scaled(index, self.opt, read) for side, half in self.halves.items()}
         rest = without_scaling(self.opt)
         transform = get_transform(rest, get_params(rest, images["A"].size))

@@ -7,6 +7,7 @@ from PIL import Image
 from data.base_dataset import BaseDataset, get_transform, without_scaling
 from data.domain import Domain, find_images, phase_folder
 from util.errors import UserError
+from util.pictures import reader_for
 
 # sRGB (linear) to XYZ, and the white that Lab refers to: D65, 2 degree observer (IEC 61966-2-1, CIE 15).
 RGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
@@ -25,7 +26,8 @@ class ColorizationDataset(BaseDataset):
         super().__init__(opt)
         if (opt.input_nc, opt.output_nc, opt.direction) != (1, 2, "AtoB"):
             raise UserError("--dataset_mode colorization needs --input_nc 1 --output_nc 2 --direction AtoB")
-        self.images = Domain(opt, find_images(opt, phase_folder(opt)), channels=3)
+        reader = reader_for(opt)
+        self.images = Domain(opt, find_images(opt, phase_folder(opt), reader), 3, reader)
 
     def __getitem__(self, index: int) -> dict:
         transform = get_transform(without_scaling(self.opt), convert=False)

@@ -11,15 +11,13 @@ from data.cache import create_cache
 from data.image_folder import make_dataset
 from data.uncut import Uncut, can_wait, draw_window
 from util.errors import UserError
-from util.pictures import ENDINGS, Reader, tell
+from util.pictures import ENDINGS, Reader, list_images, source_side, tell
 
 
 class Domain:
     """Images of one domain. ``part=(i, n)``: the i-th of n equal columns of each file."""
 
-    def __init__(
-        self, opt, paths: list[str], channels: int, part: tuple[int, int] = (0, 1), reader: Reader | None = None
-    ):
+    def __init__(self, opt, paths: list[str], channels: int, reader: Reader, part: tuple[int, int] = (0, 1)):
         if channels not in (1, 3):
             raise UserError(
                 f"--dataset_mode {opt.dataset_mode} loads 1 or 3 channels, not {channels}: mend "
@@ -28,7 +26,7 @@ class Domain:
         self.paths = paths
         self.channels = channels
         self.part = part
-        self.reader = reader or Reader()
+        self.reader = reader
         self.cache = create_cache(opt, len(paths), channels)
 
     def __len__(self) -> int:
@@ -56,11 +54,6 @@ class Domain:
         return scale(image.convert("L") if self.channels == 1 else image, opt)
 
 
-def source_side(opt) -> str:
-    """The side that is translated."""
-    return "A" if opt.direction == "AtoB" else "B"
-
-
 def channels_of(opt) -> dict[str, int]:
     """Channels of each side: ``input_nc`` are those of the source."""
     if source_side(opt) == "A":
@@ -77,8 +70,9 @@ def phase_folder(opt, side: str = "") -> str:
     return folder
 
 
-def find_images(opt, folder: str, columns: int = 1) -> list[str]:
-    """The images of a folder that has to have some, all checked; ``columns`` stand side by side in a file."""
+def find_images(opt, folder: str, reader: Reader, columns: int = 1) -> list[str]:
+    """The images of a folder that has to have some, all checked; ``columns`` stand side by side in a file. For training
+    sorted by code point, so that every version shuffles alike; for tests in natural order: 1, 2, 10."""
     if not os.path.isdir(opt.dataroot):
         raise UserError(f"--dataroot: the folder {opt.dataroot!r} does not exist")
     if not os.path.isdir(folder):
@@ -87,12 +81,16 @@ def find_images(opt, folder: str, columns: int = 1) -> list[str]:
             f"--dataroot {opt.dataroot!r} has no folder {os.path.basename(folder)!r}, which --dataset_mode "
             f"{opt.dataset_mode} needs; its folders are: {', '.join(map(repr, there[:10])) or 'none'}"
         )
-    paths = make_dataset(folder, opt.max_dataset_size)
+    if opt.isTrain:
+        paths = make_dataset(folder, opt.max_dataset_size)
+    else:
+        paths = list(map(str, list_images(folder)))
+        paths = paths[: int(min(opt.max_dataset_size, len(paths)))]
     if not paths:
         raise UserError(f"the folder {folder!r} holds no images ({' '.join(ENDINGS)})")
-    facts = Reader().check(paths)
+    facts = reader.check(paths)
     if getattr(opt, "rank", 0) == 0:
-        tell(paths, facts, None, folder)
+        tell(paths, facts, reader.value_range, folder)
     _check_sizes(opt, paths, [(fact.size[0] // columns, fact.size[1]) for fact in facts])
     return paths
 

@@ -2,6 +2,7 @@
 
 from data.base_dataset import BaseDataset
 from data.domain import Domain, find_images
+from util.pictures import reader_for, source_side
 
 
 class SingleDataset(BaseDataset):
@@ -12,7 +13,8 @@ class SingleDataset(BaseDataset):
 
     def __init__(self, opt):
         super().__init__(opt)
-        self.images = Domain(opt, find_images(opt, opt.dataroot), opt.input_nc)
+        reader = reader_for(opt, source_side(opt))
+        self.images = Domain(opt, find_images(opt, opt.dataroot, reader), opt.input_nc, reader)
 
     def __getitem__(self, index: int) -> dict:
         image, path = self.images.tensor(index, self.opt), self.images.paths[index]

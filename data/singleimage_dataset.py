@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from data.base_dataset import BaseDataset, get_transform, to_tensor
-from data.domain import channels_of, find_images, source_side
+from data.domain import channels_of, find_images
 from util.errors import UserError
-from util.pictures import Reader
+from util.pictures import reader_for, source_side
 
 EPOCH = 100_000  # patches in an epoch of training
 
@@ -33,11 +33,12 @@ class SingleImageDataset(BaseDataset):
             folder = os.path.join(opt.dataroot, "train" + side)  # in testing too: there is no other image
             if not opt.isTrain and side != source_side(opt) and not os.path.isdir(folder):
                 continue
-            paths = find_images(opt, folder)
+            reader = reader_for(opt, side)
+            paths = find_images(opt, folder, reader)
             if len(paths) != 1:
                 raise UserError(f"--dataset_mode singleimage needs one image in {folder!r}, not {len(paths)}")
             self.paths[side] = paths[0]
-            self.images[side] = Reader().open(paths[0], channels)
+            self.images[side] = reader.open(paths[0], channels)
 
     def __getitem__(self, index: int) -> dict:
         item = {}

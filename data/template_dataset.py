@@ -8,7 +8,8 @@ that a run can be repeated and resumed.
 import torch
 
 from data.base_dataset import BaseDataset, get_params, get_transform
-from data.image_folder import check_images, make_dataset, open_image
+from data.image_folder import make_dataset
+from util.pictures import reader_for
 
 
 class TemplateDataset(BaseDataset):
@@ -25,12 +26,13 @@ class TemplateDataset(BaseDataset):
         """Find the files; read what is small."""
         super().__init__(opt)
         self.image_paths = make_dataset(opt.dataroot, opt.max_dataset_size)
-        check_images(self.image_paths)  # unreadable files are reported now, not in the middle of the run
+        self.reader = reader_for(opt)  # --value_range, --max_pixels; files that it can't take: read them your own way
+        self.reader.check(self.image_paths)  # unreadable files are reported now, not in the middle of the run
 
     def __getitem__(self, index: int) -> dict:
         """Tensors (C, H, W) in [-1, 1] under the names that the model reads, and paths to name results by."""
         path = self.image_paths[index]
-        image = open_image(path)
+        image = self.reader.open(path)
         params = get_params(self.opt, image.size)  # one crop and one flip for both
         gray = get_transform(self.opt, params, grayscale=True)(image)
         color = get_transform(self.opt, params)(image)

@@ -5,8 +5,8 @@ import os
 import random
 
 from data.base_dataset import BaseDataset
-from data.domain import Domain, channels_of, find_images, phase_folder, source_side
-from data.image_folder import make_dataset
+from data.domain import Domain, channels_of, find_images, phase_folder
+from util.pictures import list_images, reader_for, source_side
 
 
 class UnalignedDataset(BaseDataset):
@@ -26,8 +26,9 @@ class UnalignedDataset(BaseDataset):
         self.domains = {}
         for side, channels in channels_of(opt).items():
             folder = source_folder.removesuffix(self.source) + side
-            if opt.isTrain or side == self.source or (os.path.isdir(folder) and make_dataset(folder, 1)):
-                self.domains[side] = Domain(opt, find_images(opt, folder), channels)
+            if opt.isTrain or side == self.source or (os.path.isdir(folder) and list_images(folder)):
+                reader = reader_for(opt, side)
+                self.domains[side] = Domain(opt, find_images(opt, folder, reader), channels, reader)
 
     def __getitem__(self, index: int) -> dict:
         jitter_stopped = self.opt.isTrain and self.current_epoch > self.opt.n_epochs

@@ -1,5 +1,6 @@
 """The flags that training and testing share. Names and defaults are those of the official CUT code."""
 
+from util import pictures
 from util.devices import add_flags as add_device_flags
 from util.flag_types import count_or_inf, non_negative_int, positive, positive_int, str2bool
 from util.precision import PRECISIONS
@@ -86,4 +87,5 @@ def add_base_options(parser) -> None:
         add("--no_flip", action="store_true", help="no random mirroring")
         add("--random_scale_max", type=positive, default=3.0, help="largest zoom of the single-image data")
         add("--cache", default="auto", choices=["auto", "ram", "none"], help="keep resized images in memory")
+        pictures.add_flags(add)
         add("--display_winsize", type=positive_int, default=256, help="pixels: width of images on pages and in Visdom")

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import repository  # noqa: F401
 
+from util import pictures
 from util.devices import add_flags, choose_device
 from util.errors import UserError, run
 from util.loggers.jsonl import read
@@ -25,7 +26,7 @@ from util.metrics.protocols import PROTOCOLS
 from util.metrics.records import append_scores, format_score, summary, summary_line
 from util.metrics.structure import outside_scores, read_pair, structure_scores
 from util.pages.result_page import add_scores
-from util.pictures import find_images
+from util.pictures import Reader, find_images, readers_of_run
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -61,6 +62,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add("--batch_size", type=int, help="images at once (default 4 on a CPU, else 32)")
     add_flags(add)
+    pictures.add_flags(add)
     add("--cache_dir", default="auto", help="where features of real images are kept, by content; none: nowhere")
     add("--name", help="experiment: append the scores to checkpoints_dir/NAME/metrics.jsonl; needs a numbered epoch")
     add("--checkpoints_dir", type=Path, default=Path("./checkpoints"), help="folder of all experiments")
@@ -83,7 +85,9 @@ def evaluate(opt: argparse.Namespace) -> None:
         raise UserError("--batch_size and --size must be at least 1")
     device = choose_device(opt.gpu_ids, opt.device)
     records, epoch = _records(opt)
-    translations = find_images(opt.generated)
+    run_folder = opt.checkpoints_dir / opt.name if opt.name else None
+    reader_of_inputs, reader = readers_of_run(run_folder, opt.value_range, opt.max_pixels)
+    translations, real = reader.find(opt.generated), reader.find(opt.real)
     inputs = pair_by_name(opt.generated, opt.inputs, "--inputs") if opt.inputs else []
     masks = pair_by_name(opt.generated, opt.mask_dir, "--mask_dir") if opt.mask_dir else []
 
@@ -91,7 +95,7 @@ def evaluate(opt: argparse.Namespace) -> None:
     content = {}  # the scores against the inputs, which no resize changes
     for resize in _resizes(opt, len(translations)):
         evaluator = Evaluator(
-            opt.real,
+            real,
             opt.feature_space,
             PROTOCOLS[opt.protocol].size if opt.protocol else opt.size,
             device,
@@ -100,10 +104,11 @@ def evaluate(opt: argparse.Namespace) -> None:
             target_class=opt.target_class,
             batch_size=opt.batch_size,
             cache_dir=None if opt.cache_dir == "none" else opt.cache_dir,
+            reader=reader,
         )
         rows[resize] = evaluator.score(translations)
         if inputs and not content:
-            content = _against_inputs(evaluator, inputs, masks, opt.generated)
+            content = _against_inputs(evaluator, inputs, masks, opt.generated, reader_of_inputs)
     for scores in rows.values():
         scores.update(content)
 
@@ -144,17 +149,22 @@ def _resizes(opt: argparse.Namespace, translations: int) -> tuple[str | None, ..
     return protocol.resizes if name in ("inception", "effnet_lite0") else (None,)
 
 
-def _against_inputs(evaluator: Evaluator, inputs: list, masks: list, generated: Path) -> dict:
+def _against_inputs(evaluator: Evaluator, inputs: list, masks: list, generated: Path, reader: Reader) -> dict:
     """Structure, of each image on its result page too, class of the inputs, change outside the masks."""
-    structure = structure_scores((read_pair(source, made) for made, source in inputs), evaluator.space.device)
+    device = evaluator.space.device
+    structure = structure_scores((read_pair(source, made, reader) for made, source in inputs), device)
     names = [made.stem for made, _ in inputs]
     add_scores(generated, {score: dict(zip(names, values, strict=True)) for score, values in structure.items()})
     scores = {score: float(np.mean(values)) for score, values in structure.items()}
     if evaluator.target_class is not None:
-        scores[f"class_{evaluator.target_class}_inputs"] = evaluator.class_share(source for _, source in inputs)
+        scores[f"class_{evaluator.target_class}_inputs"] = evaluator.class_share(
+            reader.array(source) for _, source in inputs
+        )
     if masks:
         pairs = zip(inputs, masks, strict=True)
-        scores |= outside_scores((*read_pair(source, made), read_image(mask)) for (made, source), (_, mask) in pairs)
+        scores |= outside_scores(
+            (*read_pair(source, made, reader), read_image(mask)) for (made, source), (_, mask) in pairs
+        )
     return scores
 
 

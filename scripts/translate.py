@@ -10,6 +10,7 @@ Transparency is kept, EXIF orientation applied, colours are taken to sRGB, 16 bi
 
 import argparse
 import glob
+from collections import Counter
 from pathlib import Path
 
 import repository  # noqa: F401
@@ -17,11 +18,12 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from models.inference.translator import Translator
+from util import pictures
 from util.devices import add_flags, choose_device
 from util.errors import UserError, run
 from util.files import replacing
 from util.flag_types import non_negative_int, positive_int
-from util.pictures import Reader, is_image_file, list_images, natural, tell
+from util.pictures import counted, ending_of, is_image_file, list_folder, natural, readers_of_run, tell
 from util.pixels import srgb_profile
 from util.precision import PRECISIONS
 
@@ -46,6 +48,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--tile", type=non_negative_int, help="pixels: larger pictures than this squared go in tiles; 0: never")
     add("--eval", action="store_true", help="batch norm and dropout in evaluation mode")
     add_flags(add)
+    pictures.add_flags(add)
     add("--quiet", action="store_true", help="no progress bar")
     args = parser.parse_args(argv)
     if (args.name is None) == (args.weights is None):
@@ -56,7 +59,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     jobs = find_jobs(args.inputs, args.out, args.format)
-    reader = Reader()
+    reader, _ = readers_of_run(args.name and args.checkpoints_dir / args.name, args.value_range, args.max_pixels)
     checked = dict(zip(jobs, reader.check_each(jobs), strict=True))
     bad = {path: str(error) for path, error in checked.items() if isinstance(error, UserError)}
     good = {path: facts for path, facts in checked.items() if path not in bad}
@@ -85,19 +88,26 @@ def main() -> None:
 def find_jobs(inputs: list[str], out: Path, format: str) -> dict[Path, Path]:
     """Each input file and the file to write: its own name, below its folder if that was the input."""
     relative: dict[Path, Path] = {}
+    left_out: Counter = Counter()
     for text in inputs:
         path = Path(text)
         if path.is_dir():
-            relative |= {p: p.relative_to(path) for p in list_images(path)}
+            found = list_folder(path)
+            relative |= {p: p.relative_to(path) for p in found.paths}
+            left_out += found.left_out
         elif path.exists():
             relative[path] = Path(path.name)
         else:
             found = [Path(p) for p in sorted(glob.glob(text, recursive=True), key=natural)]
             relative |= {p: Path(p.name) for p in found if is_image_file(p.name)}
+            left_out.update(ending_of(p) for p in found if not is_image_file(p.name) and p.is_file())
             if not found:
                 raise UserError(f"{text} is no file, no folder and no pattern that any file fits")
     if not relative:
-        raise UserError(f"{', '.join(inputs)} holds no images")
+        others = f", only {counted(left_out)}" if left_out else ""
+        raise UserError(f"{', '.join(inputs)} holds no images{others}")
+    if left_out:
+        print(f"left out: {counted(left_out)}")
     jobs: dict[Path, Path] = {}
     taken: set[Path] = set()
     for source, name in relative.items():

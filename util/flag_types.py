@@ -45,6 +45,18 @@ def str2bool(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"must be true or false, not {text!r}")
 
 
+class ValueRange(argparse.Action):
+    """``LOW HIGH``, or ``LOW HIGH LOW_B HIGH_B`` -> a list of numbers."""
+
+    def __call__(self, parser, namespace, numbers, option_string=None):
+        rising = all(math.isfinite(high) and low < high for low, high in zip(numbers[::2], numbers[1::2], strict=False))
+        if len(numbers) not in (2, 4) or not rising:
+            raise argparse.ArgumentError(
+                self, f"must be LOW HIGH, or LOW HIGH LOW_B HIGH_B, each LOW below its HIGH, not {numbers}"
+            )
+        setattr(namespace, self.dest, numbers)
+
+
 def layer_list(text: str) -> str:
     """Comma-separated layer indices, kept as text as in the official code: ``0,4,8,12,16``."""
     try:

@@ -1,8 +1,10 @@
 """The one lister of folders of pictures, and the one reader of picture files: training, scores and scripts see the same
 pixels."""
 
+import json
 import os
 import re
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +19,25 @@ from PIL import Image, ImageOps
 
 from util import pixels
 from util.errors import UserError, warn
+from util.flag_types import ValueRange, positive
 from util.unreadable import why_unreadable
 
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 10**9
 MODES = {1: "L", 3: "RGB"}
+
+
+def add_flags(add: Callable) -> None:
+    """``--value_range`` and ``--max_pixels``, for ``reader_for``; ``add`` is a parser's ``add_argument``."""
+    add(
+        "--value_range",
+        type=float,
+        nargs="+",
+        action=ValueRange,
+        metavar="LOW HIGH",
+        help="values that are black and white in pictures of 16 bits, signed or float ones; four numbers: of A, then B",
+    )
+    add("--max_pixels", type=positive, default=float(MAX_PIXELS), help="pictures of more pixels are refused")
 
 
 def is_image_file(name: str) -> bool:
@@ -32,9 +48,14 @@ class Listing(NamedTuple):
     paths: list[Path]  # of the pictures
     left_out: Counter  # other files by their ending, hidden ones aside
 
-    def left_out_text(self) -> str:
-        """``2 .gif, 1 .txt``, or ""."""
-        return ", ".join(f"{count} {ending}" for ending, count in sorted(self.left_out.items()))
+
+def ending_of(path: str | Path) -> str:
+    return os.path.splitext(path)[1].lower() or "without ending"
+
+
+def counted(endings: Counter) -> str:
+    """``2 .gif, 1 .txt``"""
+    return ", ".join(f"{count} {ending}" for ending, count in sorted(endings.items()))
 
 
 def natural(path: str | Path) -> tuple:
@@ -69,7 +90,7 @@ def list_folder(folder: str | Path, flag: str = "", order: Callable = natural) -
             if is_image_file(name):
                 paths.append(Path(root, name))
             else:
-                left_out[os.path.splitext(name)[1].lower() or "without ending"] += 1
+                left_out[ending_of(name)] += 1
     return Listing(sorted(paths, key=order), left_out)
 
 
@@ -82,7 +103,7 @@ def find_images(folder: str | Path, flag: str = "") -> list[Path]:
     """``list_images`` of a folder that has to have some."""
     found = list_folder(folder, flag)
     if not found.paths:
-        others = f", only {found.left_out_text()}" if found.left_out else ""
+        others = f", only {counted(found.left_out)}" if found.left_out else ""
         raise UserError(f"{flag or 'the folder'} {str(folder)!r} holds no images ({' '.join(ENDINGS)}){others}")
     return found.paths
 
@@ -108,6 +129,12 @@ class Reader:
 
     value_range: tuple[float, float] | None = None
     max_pixels: float = MAX_PIXELS
+
+    def find(self, folder: str | Path, flag: str = "") -> list[Path]:
+        """``find_images``, checked, with one line for each thing that is used in part."""
+        paths = find_images(folder, flag)
+        tell(paths, self.check(paths), self.value_range, str(folder))
+        return paths
 
     def open(self, path: str | Path, channels: int = 3) -> Image.Image:
         """Mode "RGB" for 3 channels, "L" for 1."""
@@ -191,6 +218,32 @@ def what_is_left_out(image: Image.Image) -> list[str]:
         used = bands[1] + bands[2]
         notes.append(f"{bands[0]} bands, of which {used} {'is' if used == 1 else 'are'} used")
     return notes
+
+
+def source_side(opt) -> str:
+    """The side that is translated."""
+    return "A" if opt.direction == "AtoB" else "B"
+
+
+def reader_for(opt, side: str = "A") -> Reader:
+    """As ``--value_range`` and ``--max_pixels`` say for the pictures of side "A" or "B"."""
+    numbers = getattr(opt, "value_range", None)
+    if numbers:
+        numbers = tuple(numbers[-2:] if side == "B" else numbers[:2])
+    return Reader(numbers or None, getattr(opt, "max_pixels", MAX_PIXELS))
+
+
+def readers_of_run(folder: Path | None, value_range: list[float] | None, max_pixels: float) -> tuple[Reader, Reader]:
+    """Those of the pictures that a run translates and of those that they shall look like; without a ``value_range`` the
+    one that the run in ``folder`` was trained with. Four numbers are here, too, those of A, then B."""
+    saved = Namespace(value_range=None, direction="AtoB")
+    try:
+        vars(saved).update(json.loads((folder / "train_opt.json").read_text()) if folder else {})
+    except (OSError, ValueError):  # an official run has none; a damaged one is reported where it is needed
+        pass
+    opt = Namespace(value_range=value_range or saved.value_range, max_pixels=max_pixels)
+    source = source_side(saved)
+    return reader_for(opt, source), reader_for(opt, "B" if source == "A" else "A")
 
 
 def tell(paths: list[str | Path], facts: list[Facts], value_range: tuple[float, float] | None, where: str) -> None:

@@ -21,7 +21,7 @@ from models.inference.tiling import FixedNoise, reach, translate_tiles
 from models.networks.blocks import make_channels_last
 from util.devices import choose_device, free_memory
 from util.errors import UserError
-from util.pictures import MODES, Reader
+from util.pictures import MAX_PIXELS, MODES, Reader, readers_of_run
 from util.pixels import NotTaken, transparency
 from util.precision import configure, run_networks_in
 from util.run import checkpoints
@@ -35,7 +35,8 @@ class Translator:
     epoch: latest, best or a number. net: the name of another network than the one that translates in the trained
     direction, such as G_B or G_ema. device: by default a GPU if there is one. precision: fp32, tf32 or bf16.
     tile: pixels; pictures of more than tile x tile are translated in tiles (None: what surely fits, 0: never).
-    evaluate: batch norm and dropout in evaluation mode, as with test.py --eval. reader: how pictures become pixels.
+    evaluate: batch norm and dropout in evaluation mode, as with test.py --eval. reader: how pictures become pixels; by
+    default as in the training.
     ``UserError`` for what cannot be loaded.
     """
 
@@ -50,11 +51,11 @@ class Translator:
         evaluate: bool = False,
         reader: Reader | None = None,
     ):
-        self.reader = reader or Reader()
         self.device = choose_device(None, None) if device is None else torch.device(device)
         precision = configure(precision, self.device)
         self.tile = pixels_at_once(self.device) if tile is None else tile
         source = Path(source)
+        self.reader = reader or readers_of_run(source, None, MAX_PIXELS)[0]
         if source.is_file():
             self.net = load_file(source)
         else:

@@ -13,10 +13,11 @@ import repository  # noqa: F401
 from PIL import Image
 from tqdm.auto import tqdm
 
+from util import pictures
 from util.errors import UserError, run
 from util.files import replacing
 from util.flag_types import positive_int
-from util.pictures import Reader, list_folder, tell
+from util.pictures import list_folder, reader_for, tell
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,12 +30,13 @@ def main(argv: list[str] | None = None) -> None:
     add("--use_AB", action="store_true", help="x_A.png belongs to x_B.png")
     add("--size", type=positive_int, help="pixels: scale each picture to this width and height (bicubic)")
     add("--format", choices=["png", "jpg"], default="png", help="file format; jpg with quality 95")
+    pictures.add_flags(add)
     args = parser.parse_args(argv)
     pairs = find_pairs(args.fold_A, args.fold_B, args.use_AB)
     if args.num_imgs:
         pairs = first_of_each_folder(pairs, args.num_imgs)
-    reader, sizes = Reader(), []
-    for side, folder in enumerate((args.fold_A, args.fold_B)):
+    readers, sizes = [reader_for(args, side) for side in "AB"], []
+    for side, (folder, reader) in enumerate(zip((args.fold_A, args.fold_B), readers, strict=True)):
         paths = [pair[side] for pair in pairs.values()]
         facts = reader.check(paths)
         tell(paths, facts, reader.value_range, str(folder))
@@ -46,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
             path = (args.fold_AB / name).with_name(f"{name.name}.{args.format}")
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as beside:
-                side_by_side(reader.open(a), reader.open(b), args.size).save(beside, quality=95)
+                side_by_side(readers[0].open(a), readers[1].open(b), args.size).save(beside, quality=95)
     except OSError as error:
         raise UserError(f"--fold_AB {args.fold_AB} cannot be written to ({error})") from error
     print(f"{len(pairs)} pairs in {args.fold_AB}")

@@ -28,6 +28,8 @@ DEFAULTS = {
     "seed": 7,
     "cache": "none",
     "gpu_ids": [],
+    "value_range": None,
+    "max_pixels": 1e9,
     "device": torch.device("cpu"),
 }
 FOR_TESTING = {"isTrain": False, "phase": "test", "load_size": 16}

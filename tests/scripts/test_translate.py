@@ -1,5 +1,6 @@
 """The command that translates files, folders and patterns."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+import options
 from models import networks
 from models.inference.translator import Translator
 from scripts import translate
@@ -104,6 +106,38 @@ def test_a_profile_in_gives_a_profile_out(command, tmp_path):
     command(*paths, out=tmp_path / "out")
     assert Image.open(tmp_path / "out/a.png").info["icc_profile"]
     assert "icc_profile" not in Image.open(tmp_path / "out/b.png").info
+
+
+def test_a_value_range_given_or_the_runs(command, weights, tmp_path, monkeypatch, capsys):
+    stored = np.random.default_rng(0).integers(0, 4096, (16, 20), dtype=np.uint16)
+    Image.fromarray(stored).save(tmp_path / "a.png")
+    Image.fromarray(np.rint(stored / 4095 * 255).astype(np.uint8)).save(tmp_path / "wanted.png")
+    command(tmp_path / "wanted.png", out=tmp_path / "wanted")
+    capsys.readouterr()
+    command(tmp_path / "a.png", "--value_range", "0", "4095", out=tmp_path / "typed")
+    assert "0 becomes black and 4095 white" in capsys.readouterr().err
+    command(tmp_path / "a.png", out=tmp_path / "without")
+    assert "less than a quarter of their range" in capsys.readouterr().err
+    (tmp_path / "h2z").mkdir()
+    shutil.copy(weights, tmp_path / "h2z" / "latest_net_G.pth")
+    saved = "--input_nc 3 --output_nc 3 --ngf 2 --netG resnet_4blocks --model cut --value_range 0 4095".split()
+    opt = options.parse(["--dataroot", str(tmp_path), "--name", "h2z", "--gpu_ids", "-1", *saved])
+    options.save_options(opt, tmp_path / "h2z")
+    run = ["translate.py", "--name", "h2z", "--checkpoints_dir", tmp_path, tmp_path / "a.png", "--gpu_ids", "-1"]
+    monkeypatch.setattr(sys, "argv", [*map(str, run), "--out", str(tmp_path / "run")])
+    translate.main()
+    wanted = array(Image.open(tmp_path / "wanted/wanted.png"))
+    for folder in ("typed", "run"):
+        assert np.array_equal(array(Image.open(tmp_path / folder / "a.png")), wanted)
+    assert not np.array_equal(array(Image.open(tmp_path / "without/a.png")), wanted)
+
+
+def test_pages_bands_and_other_files_are_told(command, cases, tmp_path, capsys):
+    command(cases / "rgb_nir/testA", cases / "six_pages/testA", cases / "endings/testA", out=tmp_path / "out")
+    said = capsys.readouterr()
+    assert "3 of 10 images have 4 bands, of which 3 are used" in said.err
+    assert "3 of 10 images have 6 pages or frames, of which the first is used" in said.err
+    assert "left out: " in said.out and "1 .gif" in said.out
 
 
 def test_unreadable_images_are_reported_after_the_others(command, tmp_path):

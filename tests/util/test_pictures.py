@@ -9,8 +9,10 @@ import options
 from data import create_dataset
 from util.errors import UserError
 from util.images import tensor2im
+from util.metrics.evaluator import Evaluator
 from util.metrics.images import read_image
-from util.pictures import Reader, find_images, list_folder, list_images, natural, tell
+from util.metrics.structure import read_pair, structure_scores
+from util.pictures import Reader, counted, find_images, list_folder, list_images, natural, readers_of_run, tell
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (96, 96, 3), dtype=np.uint8)
@@ -98,6 +100,70 @@ def test_a_value_range_uses_all_levels(cases, tmp_path):
     assert np.array_equal(Reader((0, 4095)).array(colours), np.rint((DEEP >> 4) / 4095 * 255))
 
 
+def test_a_value_range_from_training_to_scores(cases, tmp_path, capsys):
+    folder = cases / "twelve_bit"
+    as_trained(folder, tmp_path)
+    assert "trainA: 4 of 4 images have 16-bit values" in capsys.readouterr().err
+    trained = as_trained(folder, tmp_path, "--value_range", "0", "4095")
+    assert "0 becomes black and 4095 white (--value_range)" in capsys.readouterr().err
+    for path, pixels in trained.items():
+        assert np.array_equal(read_image(path, Reader((0, 4095))), pixels)
+        assert len(np.unique(pixels)) > 60
+    with pytest.raises(UserError, match="signed 16-bit values.*negative ones"):
+        as_trained(cases / "signed_16_bit", tmp_path)
+    assert len(as_trained(cases / "signed_16_bit", tmp_path, "--value_range", "-1000", "2000")) == 8
+
+
+def test_sides_with_ranges_of_their_own(cases, tmp_path):
+    for side, case in zip("AB", ("twelve_bit", "signed_16_bit"), strict=True):
+        (tmp_path / f"train{side}").symlink_to(cases / case / f"train{side}")
+    numbers = ["0", "4095", "-1000", "2000"]
+    for path, pixels in as_trained(tmp_path, tmp_path, "--value_range", *numbers).items():
+        reader = Reader((0, 4095) if "trainA" in path else (-1000, 2000))
+        assert np.array_equal(reader.array(path), pixels)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "train_opt.json").write_text('{"value_range": [0, 4095, -1000, 2000], "direction": "BtoA"}')
+    source, target = readers_of_run(run, None, 1e9)
+    assert source.value_range == (-1000, 2000) and target.value_range == (0, 4095)
+    assert readers_of_run(run, [1, 2], 1e9)[0].value_range == (1, 2)
+    assert readers_of_run(None, None, 1e9) == (Reader(), Reader(max_pixels=1e9))
+
+
+@pytest.mark.parametrize("numbers", ["0", "0 1 2", "5 5", "0 nan", "1 0 0 1"])
+def test_ranges_that_are_none(numbers, tmp_path):
+    with pytest.raises(UserError, match="--value_range.*LOW HIGH"):
+        options.parse(["--dataroot", str(tmp_path), "--value_range", *numbers.split()])
+
+
+def test_test_images_come_in_natural_order_and_training_keeps_its_own(cases, tmp_path):
+    flags = [
+        "--dataroot",
+        str(cases / "frames"),
+        "--checkpoints_dir",
+        str(tmp_path),
+        *"--model cut --gpu_ids -1".split(),
+    ]
+    train = options.parse([*flags, "--num_threads", "0"])
+    assert [path.rsplit("/")[-1] for path in create_dataset(train).dataset.domains["A"].paths[:4]] == [
+        "1.png", "10.png", "11.png", "12.png",
+    ]  # fmt: skip
+    test = options.for_testing(train)
+    assert [path.rsplit("/")[-1] for path in create_dataset(test).dataset.domains["A"].paths] == [
+        f"{number}.png" for number in range(1, 13)
+    ]
+
+
+def test_a_perfect_translation_of_turned_and_of_transparent_pictures_scores_0(cases):
+    for one, other in (("exif", "exif_upright"), ("alpha", "alpha_on_white")):
+        pairs = list(zip(find_images(cases / one / "testA"), find_images(cases / other / "testA"), strict=True))
+        evaluator = Evaluator([real for real, _ in pairs], "effnet_lite0", cache_dir=None)
+        distance = evaluator.score([made for _, made in pairs])["FD-effnet_lite0"]
+        assert distance < (15 if one == "exif" else 1e-6)  # turned files are compressed apart; on their side: 199
+        structure = structure_scores(read_pair(*pair) for pair in pairs)
+        assert min(map(min, structure.values())) > (0.97 if one == "exif" else 0.9999)
+
+
 @pytest.mark.parametrize(
     "array, sentence",
     [
@@ -182,7 +248,7 @@ def test_tiffs_that_cannot_be_read_are_described(tmp_path, cases):
 def test_files_left_out_are_counted_by_ending(cases):
     found = list_folder(cases / "endings" / "trainA")
     assert {path.suffix for path in found.paths} == {".JPG", ".jfif", ".jpe", ".pgm"}
-    assert "1 .gif" in found.left_out_text() and "1 .tga" in found.left_out_text()
+    assert found.left_out[".gif"] == found.left_out[".tga"] == 1 and "1 .gif" in counted(found.left_out)
 
 
 def test_natural_order(tmp_path, cases):

@@ -19,9 +19,10 @@ from util.metrics import effnet
 from util.metrics.distances import frechet_distance, kernel_distance
 from util.metrics.features import FeatureSpace, resolve
 from util.metrics.images import content_key, read_image, resize_image
-from util.pictures import find_images
+from util.pictures import Reader, find_images
 
 Image = np.ndarray | str | Path
+READING = "upright, sRGB, on white"  # how files become pixels: part of what tells features of real images apart
 
 
 def default_cache_dir() -> Path:
@@ -46,6 +47,7 @@ class Evaluator:
                      feature space's default
     target_class:    number of an ImageNet class (zebra 340), told by EfficientNet-Lite0; None: no class
     batch_size:      images at once; None: 4 on a CPU, where more is slower, else 32
+    reader:          how files become pixels, with the run's --value_range
     cache_dir:       keeps the real images' features by content; "auto": in the user's cache folder; None: no
     """
 
@@ -61,6 +63,7 @@ class Evaluator:
         target_class: int | None = None,
         batch_size: int | None = None,
         cache_dir: str | Path | None = "auto",
+        reader: Reader | None = None,
     ):
         if target_class is not None and not 0 <= target_class < 1000:
             raise UserError(f"--target_class {target_class}: ImageNet's classes are numbered 0 to 999")
@@ -70,6 +73,7 @@ class Evaluator:
             raise UserError(f"scores need at least 2 real images, not {len(paths)}")
         self.size = (size, size) if isinstance(size, int) else size
         self.target_class = target_class
+        self.reader = reader or Reader()
         self.batch_size = batch_size or (4 if torch.device(device).type == "cpu" else 32)
         self.cache_dir = default_cache_dir() if cache_dir == "auto" else cache_dir and Path(cache_dir)
 
@@ -115,7 +119,7 @@ class Evaluator:
         """features (N, d) float32 and, with a target class, classes (N,) int64."""
         features, classes = [], []
         for batch in _batches(images, self.batch_size):
-            arrays = [read_image(image) for image in batch]
+            arrays = [read_image(image, self.reader) for image in batch]
             arrays = [resize_image(array, self.size) for array in arrays] if self.size else arrays
             found = self.space(arrays)
             features.append(found[self.space.layer])
@@ -130,6 +134,7 @@ class Evaluator:
             return self._features(paths)
         parts = [
             content_key(paths),
+            f"{READING} {self.reader.value_range}",
             self.space.identity,
             self.space.layer,
             str(self.size),

@@ -9,15 +9,16 @@ from util.devices import wide
 from util.metrics import effnet
 from util.metrics.features import FeatureSpace
 from util.metrics.images import read_image, resize_image
+from util.pictures import Reader
 
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-def read_pair(source, translation) -> Pair:
+def read_pair(source, translation, reader: Reader | None = None) -> Pair:
     """Files or arrays -> two uint8 arrays (H, W, 3); the source is brought to the translation's size, Pillow
     bicubic."""
     translation = read_image(translation)
-    return resize_image(read_image(source), translation.shape[:2]), translation
+    return resize_image(read_image(source, reader), translation.shape[:2]), translation
 
 
 def change_outside(source: np.ndarray, translation: np.ndarray, mask: np.ndarray) -> float:

@@ -2,12 +2,13 @@
 
 import shlex
 import textwrap
+from collections import Counter
 from pathlib import Path
 
 import torch
 
 from util import devices
-from util.pictures import list_images
+from util.pictures import counted, list_folder
 
 WIDTH, LABEL = 100, 10  # columns
 NO_BREAK = "\u00a0"
@@ -63,9 +64,12 @@ def print_networks(model) -> None:
 
 
 def count(dataroot: str, phase: str) -> str:
-    """``200 trainA, 180 trainB``: the images in the folders of ``phase`` that there are."""
+    """``200 trainA, 180 trainB``: the images in the folders of ``phase`` that there are, and what is none."""
     folders = [Path(dataroot) / f"{phase}{side}" for side in SIDES]
-    return ", ".join(f"{len(list_images(folder))} {folder.name}" for folder in folders if folder.is_dir())
+    found = {folder.name: list_folder(folder) for folder in folders if folder.is_dir()}
+    left_out = counted(sum((listing.left_out for listing in found.values()), Counter()))
+    counts = ", ".join(f"{len(listing.paths)} {name}" for name, listing in found.items())
+    return f"{counts} (left out: {left_out})" if left_out else counts
 
 
 def sizes(opt) -> str:

@@ -8,7 +8,7 @@ import torch
 from util import distributed
 from util.errors import UserError, warn
 from util.images import result_name, tensor2im
-from util.pictures import find_images
+from util.pictures import find_images, reader_for, source_side
 from util.run.undisturbed import undisturbed
 
 SAMPLES = 8  # pictures on the training page
@@ -21,7 +21,7 @@ class Validation:
         from util.metrics.evaluator import Evaluator  # here: it takes seconds to import
 
         self.dataset = dataset
-        self.source = "A" if opt.direction == "AtoB" else "B"
+        self.source = source_side(opt)
         self.count = int(min(opt.eval_num, len(dataset)))
         self.world_size = opt.world_size
         self.told: set[str] = set()
@@ -32,6 +32,7 @@ class Validation:
                 device=device,
                 inception_weights=opt.inception_weights,
                 target_class=opt.target_class,
+                reader=reader_for(opt, "B" if self.source == "A" else "A"),
             )
 
     def run(self, model) -> tuple[dict[str, float], dict[str, dict]] | None:

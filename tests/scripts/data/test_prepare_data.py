@@ -81,6 +81,18 @@ def test_pairs(tmp_path):
     )
 
 
+def test_pairs_with_ranges_of_their_own(tmp_path, capsys):
+    for side, highest in (("A", 4095), ("B", 1023)):
+        values = np.linspace(0, highest, 1200).reshape(30, 40).astype(np.uint16)
+        (tmp_path / side).mkdir()
+        Image.fromarray(values).save(tmp_path / side / "0.png")
+    align(tmp_path)
+    assert capsys.readouterr().err.count("--value_range") == 2
+    align(tmp_path, "--value_range", "0", "4095", "0", "1023")
+    both = np.asarray(Image.open(tmp_path / "AB/0.png")).astype(int)
+    assert np.abs(both[:, :40] - both[:, 40:]).max() <= 1 and both.max() == 255
+
+
 def test_the_aligned_dataset_reads_them(tmp_path):
     draw(tmp_path / "A/train/0.png", 0)
     draw(tmp_path / "B/train/0.png", 1)

@@ -41,7 +41,7 @@ def test_images_are_counted_where_they_lie(tmp_path):
     for name in ("trainA/1.png", "trainA/more/2.JPG", "trainA/.hidden.png", "trainA/notes.txt", "trainB/1.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert run_summary.count(str(tmp_path), "train") == "2 trainA, 1 trainB"
+    assert run_summary.count(str(tmp_path), "train") == "2 trainA, 1 trainB (left out: 1 .txt)"
     assert run_summary.count(str(tmp_path), "test") == ""
 
 
