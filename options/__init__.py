@@ -4,6 +4,7 @@ import argparse
 import copy
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -62,10 +63,13 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
                 f"--suffix {opt.suffix}: in braces must stand options, as in {{model}}_{{load_size}} ({error})"
             ) from None
     opt.device, opt.gpu_ids = device, [] if device.type == "cpu" else [device.index]
-    opt.norm = opt.normG  # CycleGAN's name
+    opt.norm = opt.normG  # CycleGAN's names
+    opt.load_iter = int(opt.epoch[5:]) if re.fullmatch(r"iter_\d+", opt.epoch) else 0
     opt.rank, opt.world_size = distributed.environment()
     opt.quiet = opt.quiet or opt.rank > 0
     check(opt)
+    if not is_train and parser.source["use_wandb"] == "typed":
+        print("--use_wandb: test.py writes its page alone; losses, pictures and scores are logged while training")
     opt.sources = parser.source
     opt.message = _table(opt, parser.plain)
     return opt

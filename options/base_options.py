@@ -18,7 +18,7 @@ def add_base_options(parser) -> None:
         add("--easy_label", default="", help="a readable title for the pages")
         add("--checkpoints_dir", default="./checkpoints", help="folder of all experiments")
         add("--suffix", default="", help="appended to the name: e.g. {model}_{netG}_size{load_size}")
-        add("--epoch", default="latest", help="which checkpoint to load: latest, best or an epoch's number")
+        add("--epoch", default="latest", help="which checkpoint to load: latest, best, an epoch's number or iter_N")
         add(
             "--seed",
             type=non_negative_int,
@@ -31,6 +31,8 @@ def add_base_options(parser) -> None:
             help="arithmetic inside the networks; their outputs, losses and losses' gradients are fp32")  # fmt: skip
         add("--channels_last", action="store_true", help="keep images with their channels innermost in memory")
         add("--compile", action="store_true", help="compile the networks; the first steps then take minutes")
+        add("--use_wandb", action="store_true", help="also log to Weights & Biases (pip install wandb)")
+        add("--wandb_project_name", default="CycleGAN-and-pix2pix", help="the project there")
         add("--verbose", action="store_true", help="print all options, and the networks in full")
 
     with parser.group("model"):

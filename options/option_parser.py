@@ -3,6 +3,7 @@
 import argparse
 from contextlib import contextmanager
 
+from options.family_flags import HELP, in_todays_words
 from util.errors import UserError
 
 # A run that was trained with --fast goes on with it: it chooses anew for this machine, but not over what the run was
@@ -22,7 +23,8 @@ class OptionParser(argparse.ArgumentParser):
         self.plain: dict[str, object] = {}
         self._saved: dict[str, object] = {}
         self._group, self._preset = None, "preset"
-        super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
+        formatter = argparse.ArgumentDefaultsHelpFormatter
+        super().__init__(allow_abbrev=False, formatter_class=formatter, epilog=HELP, **kwargs)
 
     @contextmanager
     def group(self, title: str, is_chosen: bool = True):
@@ -75,12 +77,14 @@ class OptionParser(argparse.ArgumentParser):
 
     def typed(self) -> set[str]:
         """Names of the options that the user typed."""
-        actions = (self._option_string_actions.get(a.split("=")[0]) for a in self.argv)
+        words = in_todays_words(self.argv, self._option_string_actions)
+        actions = (self._option_string_actions.get(a.split("=")[0]) for a in words)
         return {action.dest for action in actions if action}
 
     def parse_known_args(self, args=None, namespace=None):
         # Official model files call this without arguments to look at the flags so far.
-        return super().parse_known_args(self.argv if args is None else args, namespace)
+        args = self.argv if args is None else args
+        return super().parse_known_args(in_todays_words(args, self._option_string_actions), namespace)
 
     def error(self, message: str):
         raise UserError(message)

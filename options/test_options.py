@@ -5,6 +5,8 @@ from util.flag_types import count_or_inf, positive
 
 def add_test_options(parser) -> None:
     add = parser.add_argument
+    if any(word.startswith("--model_suffix") for word in parser.argv):
+        parser.set_defaults(model="test")  # the one model that has it; CycleGAN's test.py takes it by default
     with parser.group("test"):
         add("--results_dir", default="./results/", help="folder of all results")
         add("--phase", default="test", help="train, val or test: the start of the subfolders' names")

@@ -77,7 +77,7 @@ def add_train_options(parser) -> None:
         add("--print_freq", type=positive_int, default=100, help="images between two lines of losses")
         add("--display_freq", type=positive_int, default=400, help="images between two sets of pictures in Visdom")
         add("--display_ncols", type=non_negative_int, default=4, help="pictures in a row in Visdom; 0: one window each")
-        add("--display_id", type=int, default=None, help="0 switches Visdom off")
+        add("--display_id", type=int, default=None, help="0 or less switches Visdom off")
         add("--display_server", default="http://localhost", help="address of the Visdom server")
         add("--display_env", default="main", help="Visdom environment; main stands for the experiment's name")
         add("--display_port", type=port_number, default=8097, help="port of the Visdom server")

@@ -92,7 +92,7 @@ def create_loggers(opt, resume: int | None = None) -> Loggers:
     from util.loggers.jsonl import JsonlLogger
 
     kinds = [JsonlLogger, ConsoleLogger]  # the record first: the pages begin with it
-    if opt.display_id != 0:
+    if opt.display_id is None or opt.display_id > 0:
         try:
             from util.loggers.visdom_logger import VisdomLogger
 
@@ -107,4 +107,8 @@ def create_loggers(opt, resume: int | None = None) -> Loggers:
         from util.loggers.tensorboard import TensorboardLogger
 
         kinds.append(TensorboardLogger)
+    if getattr(opt, "use_wandb", False):
+        from util.loggers.weights_and_biases import WandbLogger
+
+        kinds.append(WandbLogger)
     return Loggers([kind(opt, resume) for kind in kinds])

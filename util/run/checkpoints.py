@@ -18,7 +18,7 @@ STATE = "latest_state.pt"
 STATE_VERSION = 1
 # What a run leaves in its folder.
 OF_A_RUN = ("*_net_*.pth", STATE, "train_opt.*", "*.jsonl", "loss_log.txt", "last_images.png", "negatives.html")
-OF_A_RUN += ("web", "tensorboard")
+OF_A_RUN += ("web", "tensorboard", "wandb")
 
 
 @dataclass(frozen=True)
