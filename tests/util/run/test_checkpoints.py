@@ -22,7 +22,7 @@ FLAGS = "--dataroot none --gpu_ids -1 --model negcut --netG resnet_4blocks --ngf
 
 
 def generator(*, norm: str = "instance", ngf: int = 1, netG: str = "resnet_4blocks", **flags):
-    return define_G(3, 3, ngf, netG, norm, False, "normal", 0.02, **flags)
+    return define_G(3, 3, ngf, netG, norm, init_type="normal", **flags)
 
 
 def make(folder, *flags: str):
