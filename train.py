@@ -14,6 +14,7 @@ from util.errors import run
 from util.loggers import Progress, create_loggers
 from util.run.checkpoints import Position
 from util.run.interruption import EXIT_CODE, Interruption
+from util.run.lock import locked
 from util.run.step_graph import StepGraph
 from util.run.stopwatch import Stopwatch
 from util.run.training_run import TrainingRun
@@ -22,10 +23,17 @@ from util.run.validation import create_validation
 
 def main() -> None:
     opt = options.parse()
+    with locked(opt):
+        train(opt)
+
+
+def train(opt) -> None:
     distributed.start(opt)
     dataset = create_dataset(opt)
     model = create_model(opt)
     training = TrainingRun(opt, model, dataset)  # checkpoints, and the position that a resumed run goes on from
+    if training.is_finished():
+        sys.exit(0)
     validation = create_validation(opt, create_dataset, options.for_testing(opt), model.device)
     options.save_options(opt, training.folder)
     last_epoch = opt.n_epochs + opt.n_epochs_decay

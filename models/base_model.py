@@ -222,11 +222,15 @@ class BaseModel(ABC):
             state = {key: value.detach().cpu() for key, value in net.state_dict().items()}
             checkpoints.save(state, self.save_dir / f"{epoch}_net_{name}.pth")
 
-    def load_networks(self, epoch: str | int, folder: Path | None = None) -> None:
-        """Read ``EPOCH_net_NAME.pth`` for every network."""
+    def load_networks(self, epoch: str | int, folder: Path | None = None, may_miss: bool = False) -> list[str]:
+        """Read ``EPOCH_net_NAME.pth`` for every network. ``may_miss``: those without a file keep their weights, but one
+        must be there; returns their names."""
+        paths = {name: (folder or self.save_dir) / f"{epoch}_net_{name}.pth" for name in self.networks()}
+        missing = [name for name, path in paths.items() if not path.exists()]
+        may_miss = may_miss and len(missing) < len(paths)
         for name, net in self.networks().items():
-            path = (folder or self.save_dir) / f"{epoch}_net_{name}.pth"
-            if net is self.netG_ema and not path.exists():
+            if net is self.netG_ema and name in missing:
                 net.load_state_dict(self.generator().state_dict())  # the average starts here
-            else:
-                load_weights(net, path, self.architecture_flags)
+            elif not (may_miss and name in missing):
+                load_weights(net, paths[name], self.architecture_flags)
+        return missing

@@ -12,7 +12,7 @@ def get_scheduler(optimizer: Optimizer, opt):
     """The schedule ``opt.lr_policy`` for ``optimizer``.
 
     linear: constant for ``n_epochs``, then to zero over ``n_epochs_decay``; step: x 0.1 every ``lr_decay_iters``
-    epochs; plateau: x 0.2 when ``--eval_metric`` has stalled for 5 evaluations; cosine: to zero over ``n_epochs``.
+    epochs; plateau: x 0.2 when ``--eval_metric`` has stalled for 5 evaluations; cosine: to zero over all epochs.
     """
     if opt.lr_policy == "linear":
         return lr_scheduler.LambdaLR(optimizer, LinearDecay(opt.epoch_count, opt.n_epochs, opt.n_epochs_decay))
@@ -22,7 +22,7 @@ def get_scheduler(optimizer: Optimizer, opt):
         mode = "max" if higher_is_better(getattr(opt, "eval_metric", None) or "") else "min"
         return lr_scheduler.ReduceLROnPlateau(optimizer, mode, factor=0.2, threshold=0.01, patience=5)
     if opt.lr_policy == "cosine":
-        return lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, opt.n_epochs), eta_min=0)
+        return lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, opt.n_epochs + opt.n_epochs_decay), eta_min=0)
     raise UserError(f"--lr_policy {opt.lr_policy}: choose from linear, step, plateau, cosine")
 
 

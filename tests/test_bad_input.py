@@ -71,7 +71,8 @@ def place(template, tmp_path, monkeypatch):
 
 
 def tree(folder: Path) -> dict:
-    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file() and not p.is_symlink()}
+    files = [p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()]
+    return {p.relative_to(folder): p.read_bytes() for p in files if p.parts[-2:] != ("run", ".lock")}
 
 
 def sentence(main, argv: list[str], monkeypatch) -> str:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 BESIDE = ".writing-"  # how the names of unfinished files begin
+MODE = 0o666 & ~(_umask := os.umask(0o077))  # of a new file: read once, since reading it sets it for all threads
+os.umask(_umask)
 
 
 @contextmanager
@@ -18,7 +20,7 @@ def replacing(path: str | Path):
         yield Path(beside)
         with open(beside, "rb") as file:
             os.fsync(file.fileno())
-        os.chmod(beside, 0o666 & ~_umask())
+        os.chmod(beside, MODE)
         os.replace(beside, path)
     except BaseException:
         Path(beside).unlink(missing_ok=True)
@@ -29,9 +31,3 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
     """Write ``content`` to ``path``: the old file or the whole new one is there at any moment."""
     with replacing(path) as beside:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -58,9 +58,10 @@ def test_step():
 
 
 def test_cosine():
-    wanted = [(1 + math.cos(math.pi * t / 4)) / 2 for t in range(5)]
-    assert schedule(5, lr_policy="cosine") == pytest.approx(wanted)
-    assert schedule(1, lr_policy="cosine", n_epochs=0) == [1]
+    """Over all epochs, those of --n_epochs_decay too: the published one rises again in them."""
+    wanted = [(1 + math.cos(math.pi * t / 7)) / 2 for t in range(8)]
+    assert schedule(8, lr_policy="cosine", n_epochs=4, n_epochs_decay=3) == pytest.approx(wanted)
+    assert schedule(1, lr_policy="cosine", n_epochs=0, n_epochs_decay=1) == [1]
 
 
 def test_an_unknown_policy():

@@ -2,7 +2,10 @@
 
 import os
 import stat
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -80,14 +83,17 @@ def test_the_name_beside_keeps_the_ending(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="no permission bits")
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
 def test_permissions_are_those_of_any_new_file(mask, tmp_path):
-    before = os.umask(mask)
-    try:
-        write_atomic(tmp_path / "a", b"x")
-        (tmp_path / "b").write_bytes(b"x")
-        assert os.umask(mask) == mask
-    finally:
-        os.umask(before)
+    lines = f"import os; os.umask({mask})", "from util.files import write_atomic", "write_atomic('a', b'x')"
+    lines += ("open('b', 'w').close()", f"assert os.umask(0) == {mask}")
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=tmp_path, env=environment, check=True)
     assert len({stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "ab"}) == 1
+
+
+def test_writing_leaves_the_mask_of_the_process_alone(tmp_path, monkeypatch):
+    """It holds for all threads: another one's file would be anybody's to write, or the mask stay 0."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("set while writing"))
+    write_atomic(tmp_path / "a", b"x")
 
 
 def test_two_writers_of_one_file(tmp_path):

@@ -7,6 +7,7 @@ import torch
 from util.errors import warn
 from util.images import tensor2im
 from util.loggers.base import GROUPS, Images, Logger, Progress, loss_group
+from util.run.checkpoints import Position
 
 __all__ = ["GROUPS", "Images", "Logger", "Loggers", "Progress", "create_loggers", "loss_group"]
 
@@ -80,11 +81,11 @@ class Loggers(Logger):
                 warn(f"{type(logger).__name__} stopped and is left out from here on: {error!r}")
 
 
-def create_loggers(opt, resume: int | None = None) -> Loggers:
+def create_loggers(opt, resume: Position | None = None) -> Loggers:
     """The loggers that the options ask for, writing under ``checkpoints_dir/name``.
 
-    ``resume``: the ``total_images`` of the checkpoint that training continues from; what the record holds
-    beyond it will be made again and is cut off. None: a new run. Rank 0 alone logs.
+    ``resume``: where training continues from; what the record holds beyond it will be made again and is cut off.
+    None: a new run. Rank 0 alone logs.
     """
     if getattr(opt, "rank", 0):
         return Loggers([])

@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import auto, tqdm
 
 from util.loggers.base import Logger, Progress
+from util.run.checkpoints import Position
 
 RED, DIM, PLAIN = "\033[31m", "\033[2m", "\033[0m"
 NOT_ON_CONSOLE = ("similarity", "diversity")  # a number a layer: for the plots
@@ -22,11 +23,11 @@ class ConsoleLogger(Logger):
     go the lines alone, and one at the end of each epoch. ``--quiet``: nothing but ``loss_log.txt``.
     """
 
-    def __init__(self, opt, resume: int | None = None):
+    def __init__(self, opt, resume: Position | None = None):
         folder = Path(opt.checkpoints_dir) / opt.name
         folder.mkdir(parents=True, exist_ok=True)
         self.log = open(folder / "loss_log.txt", "a", encoding="utf-8")
-        again = "" if resume is None else f", continued after image {resume}"
+        again = "" if resume is None else f", continued after image {resume.total_images}"
         self._to_log(f"================ Training Loss ({time.strftime('%c')}{again}) ================")
         self.quiet = opt.quiet
         self.colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ

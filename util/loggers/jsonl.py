@@ -6,12 +6,13 @@ from pathlib import Path
 from util import strict_json
 from util.files import write_atomic
 from util.loggers.base import Logger, Progress
+from util.run.checkpoints import Position
 
 
 class JsonlLogger(Logger):
     """Appends and flushes one line per event, so that a killed run loses at most the line being written."""
 
-    def __init__(self, opt, resume: int | None = None):
+    def __init__(self, opt, resume: Position | None = None):
         folder = Path(opt.checkpoints_dir) / opt.name
         folder.mkdir(parents=True, exist_ok=True)
         self.files = {}
@@ -58,8 +59,13 @@ def read(path: str | Path) -> list[dict]:
     return rows
 
 
-def cut(path: str | Path, total_images: int) -> None:
-    """Drop the rows beyond ``total_images``, which a resumed run writes again. Atomic."""
+def cut(path: str | Path, at: Position) -> None:
+    """Drop the rows that a run resumed ``at`` a position writes again: those of later steps, and what the end of the
+    epoch under way gave (scores, samples) before a kill. Atomic."""
+
+    def is_past(row: dict) -> bool:
+        at_its_end = ("scores" in row or "samples" in row) and row.get("epoch", 0) >= at.epoch
+        return row["total_images"] < at.total_images or (row["total_images"] == at.total_images and not at_its_end)
+
     if Path(path).exists():
-        rows = [row for row in read(path) if row["total_images"] <= total_images]
-        write_atomic(path, "".join(to_line(row) for row in rows))
+        write_atomic(path, "".join(to_line(row) for row in read(path) if is_past(row)))

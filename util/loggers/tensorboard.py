@@ -4,6 +4,7 @@ from pathlib import Path
 
 from util.errors import UserError
 from util.loggers.base import Images, Logger, Progress, loss_group, plotted_scores
+from util.run.checkpoints import Position
 
 try:
     from torch.utils.tensorboard import SummaryWriter
@@ -14,11 +15,11 @@ except ImportError as error:
 class TensorboardLogger(Logger):
     """Steps are images seen. On resume TensorBoard drops what lies beyond the resumed step."""
 
-    def __init__(self, opt, resume: int | None = None):
+    def __init__(self, opt, resume: Position | None = None):
         self.opt = opt
         folder = Path(opt.checkpoints_dir) / opt.name / "tensorboard"
         self.watch = f"tensorboard --logdir {folder}"
-        self.writer = SummaryWriter(str(folder), purge_step=0 if resume is None else resume + 1)
+        self.writer = SummaryWriter(str(folder), purge_step=0 if resume is None else resume.total_images + 1)
 
     def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:
         values = {f"{loss_group(name)}/{name}": value for name, value in losses.items()}

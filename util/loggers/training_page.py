@@ -12,7 +12,7 @@ from util.images import save_image
 from util.loggers import jsonl
 from util.loggers.base import GROUPS, Images, Logger, Progress, loss_group, plotted_scores
 from util.metrics.names import higher_is_better
-from util.run.checkpoints import plain_options
+from util.run.checkpoints import Position, plain_options
 
 CHUNK_ROWS = 250  # of a data file: only the last one is written again
 FLUSH_SECONDS = 60  # at most between two looks of the page at new losses
@@ -23,7 +23,7 @@ class TrainingPage(Logger):
     that the cost grows linearly and a killed run leaves a page that works. ``images.jsonl`` records the pictures.
     """
 
-    def __init__(self, opt, resume: int | None = None):
+    def __init__(self, opt, resume: Position | None = None):
         self.opt, self.folder = opt, Path(opt.checkpoints_dir) / opt.name
         self.web = self.folder / "web"
         self.watch = str(self.web / "index.html")

@@ -19,6 +19,7 @@ from util.loggers import jsonl
 from util.loggers.base import Images, Logger, Progress
 from util.loggers.grid import grid
 from util.loggers.visdom_page import VisdomPage
+from util.run.checkpoints import Position
 
 RETRY_SECONDS = 5.0  # between looks for an absent server
 TIMEOUT_SECONDS = 10.0  # of one request
@@ -32,7 +33,7 @@ class VisdomLogger(Logger):
     from the record's beginning; in between points are appended. Nothing is lost and nothing drawn twice.
     """
 
-    def __init__(self, opt, resume: int | None = None):
+    def __init__(self, opt, resume: Position | None = None):
         """``resume``: None for a new run; else what the record holds, cut already, is shown too."""
         self.opt, self.folder = opt, Path(opt.checkpoints_dir) / opt.name
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -89,12 +89,21 @@ def load_state(model, opt) -> Position | None:
         changed = changed_flags(dict(state["options"]), plain_options(opt), path.parent, quiet=opt.rank > 0)
         new_rates = any(key.startswith(RATES) for key in changed)
         load_training_state(model, state["model"], position.epoch, new_rates)
+        if opt.lr_policy == "cosine" and opt.rank == 0:
+            _tell_old_cosine(model, opt.n_epochs + opt.n_epochs_decay)
         if opt.rank < len(state["ranks"]):  # with more ranks than before, the new ones start with numbers of their own
             load_rank_state(model, state["ranks"][opt.rank])
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not fit the flags; give those it was trained with ({reason})") from error
     return position
+
+
+def _tell_old_cosine(model, epochs: int) -> None:
+    """A schedule that a state brought along, of when it fell over ``--n_epochs`` alone."""
+    lengths = {scheduler.T_max for scheduler in model.schedulers} - {epochs}
+    if lengths:
+        print(f"the cosine schedule that it began with is kept: it falls to zero at epoch {max(lengths)}, not {epochs}")
 
 
 def set_aside(folder: Path) -> Path | None:

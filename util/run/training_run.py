@@ -18,13 +18,14 @@ from util.run.checkpoints import Position
 from util.run.run_summary import print_end, print_start
 from util.run.state import rank_state, schedule_from
 from util.run.undisturbed import undisturbed
+from util.words import counted
 
 COLLAPSE_STEPS = 200
 RETRY_SECONDS = 60  # after a save that failed
 
 
 class TrainingRun:
-    """``start`` is where training goes on; ``resumed_at`` the images seen until then, None for a new run."""
+    """``start`` is where training goes on; ``resumed_at`` the same for a resumed run, None for a new one."""
 
     def __init__(self, opt, model, dataset):
         self.opt, self.model, self.dataset = opt, model, dataset
@@ -37,6 +38,7 @@ class TrainingRun:
         self.save_failed = False
         self.bad_in_a_row: dict[str, int] = {}  # by phase: the others may be fine
         self.collapse_told = False
+        self.pretrained = ""  # where weights come from
         dataset.set_epoch(opt.epoch_count)
         model.see_first_batch(dataset)
         model.setup(opt)
@@ -46,20 +48,28 @@ class TrainingRun:
         aside = None if opt.continue_train or opt.rank else checkpoints.set_aside(self.folder)
         if aside:
             self._say(f"--name {opt.name}: the files of an earlier run are now in {aside}")
-        self.resumed_at = self.start.total_images if opt.continue_train else None
+        self.resumed_at = self.start if opt.continue_train else None
         self.first_total = self.start.total_images
 
     def _new(self) -> Position:
         if self.opt.pretrained_name:
-            self.model.load_networks(self.opt.epoch, Path(self.opt.checkpoints_dir) / self.opt.pretrained_name)
+            self.pretrained = self._load_pretrained(Path(self.opt.checkpoints_dir) / self.opt.pretrained_name)
         return Position(self.opt.epoch_count)
+
+    def _load_pretrained(self, folder: Path) -> str:
+        """Take the weights that there are; says which, and which networks start new."""
+        if not folder.is_dir():
+            raise UserError(f"--pretrained_name {self.opt.pretrained_name}: there is no folder {folder}")
+        new = self.model.load_networks(self.opt.epoch, folder, may_miss=True)
+        taken = [name for name in self.model.networks() if name not in new]
+        return f"{', '.join(taken)} from {folder}, epoch {self.opt.epoch}" + (f"; new: {', '.join(new)}" if new else "")
 
     def _resume(self) -> Position:
         opt = self.opt
         if opt.epoch != "latest":
             return self._resume_from_weights()
         position = checkpoints.load_state(self.model, opt)
-        if position is None and not any(self.folder.glob("*_net_*.pth")) and not opt.pretrained_name:
+        if position is None and not any(self.folder.glob("*_net_*.pth")):
             self._say(f"{self.folder} holds no checkpoint yet: training starts at its beginning")
             return self._new()
         if position and opt.epoch_count not in (1, position.epoch):
@@ -90,6 +100,17 @@ class TrainingRun:
         saved = [path.name.split("_")[0] for path in self.folder.glob("*_net_G*.pth")]
         found += [(int(name) + 1, "from the newest numbered checkpoint") for name in saved if name.isdigit()]
         return max(found, default=(1, "no record of it was found; --epoch_count says otherwise"))
+
+    def is_finished(self) -> bool:
+        """Whether a resumed run has no epoch left to train, which is then said; nothing is to be written."""
+        last = self.opt.n_epochs + self.opt.n_epochs_decay
+        if self.start.epoch <= last:
+            return False
+        self._say(
+            f"all {counted(last, 'epoch')} of {self.folder} are trained, nothing is changed; "
+            f"--continue_train --n_epochs {self.opt.n_epochs + 100} trains 100 more"
+        )
+        return True
 
     def images_in(self, batch: dict) -> int:
         """Images of the translated side in this step, over all ranks."""
@@ -197,6 +218,7 @@ class TrainingRun:
         if not self.opt.quiet:
             start = f"goes on at epoch {self.start.epoch}, image {self.start.epoch_images}"
             start = start if self.opt.continue_train else "new"
+            start += f", weights of {self.pretrained}" if self.pretrained else ""
             print_start(self.opt, self.model, start, len(self.dataset), loggers.places())
 
     def summary(self, total: int, interrupted: str | None) -> None:

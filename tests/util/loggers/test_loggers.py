@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from util.loggers import Logger, Loggers, Progress, create_loggers, loss_group
 from util.loggers.console import ConsoleLogger
 from util.loggers.jsonl import JsonlLogger, cut, read
+from util.run.checkpoints import Position
 
 
 def options(folder, **more):
@@ -194,7 +195,7 @@ def test_a_resumed_record_equals_an_uninterrupted_one(tmp_path_factory, killed, 
     train(resumed, 1, killed)
     path = resumed / "run/losses.jsonl"
     path.write_text(path.read_text() + '{"epoch": 1, "total_im'[: torn * 5])
-    train(resumed, saved + 1, 15, resume=saved)
+    train(resumed, saved + 1, 15, resume=Position(1, saved, saved))
 
     def without_memory(path):
         return [{k: v for k, v in row.items() if k != "memory_gb"} for row in read(path)]
@@ -203,8 +204,19 @@ def test_a_resumed_record_equals_an_uninterrupted_one(tmp_path_factory, killed, 
     assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
+def test_what_an_epochs_end_gave_is_cut_where_the_epoch_is_still_under_way(tmp_path):
+    """Killed between its scores and its save, the run evaluates that epoch again."""
+    path = tmp_path / "metrics.jsonl"
+    rows = [(1, 4, "scores"), (2, 8, "losses"), (2, 8, "scores"), (2, 8, "samples"), (3, 9, "losses")]
+    rows = [{"epoch": epoch, "total_images": total, kind: {}} for epoch, total, kind in rows]
+    for at, left in ((Position(2, 4, 8), 2), (Position(3, 0, 8), 4), (Position(3, 1, 9), 5)):
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        cut(path, at)
+        assert read(path) == rows[:left]
+
+
 def test_cut_leaves_no_file_where_there_was_none(tmp_path):
-    cut(tmp_path / "losses.jsonl", 5)
+    cut(tmp_path / "losses.jsonl", Position(1, 5, 5))
     assert read(tmp_path / "losses.jsonl") == [] and not list(tmp_path.iterdir())
 
 

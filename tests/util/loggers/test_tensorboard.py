@@ -8,6 +8,7 @@ import pytest
 
 from util.errors import UserError
 from util.loggers import Progress, create_loggers
+from util.run.checkpoints import Position
 
 
 def options(folder):
@@ -36,7 +37,7 @@ def test_names_and_steps_without_repeats(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     train(tmp_path, 1, 5)
-    train(tmp_path, 4, 6, resume=300)
+    train(tmp_path, 4, 6, resume=Position(2, 0, 300))
     events = EventAccumulator(str(tmp_path / "run/tensorboard"), {"images": 0, "scalars": 0})
     events.Reload()
     assert set(events.Tags()["scalars"]) == {

@@ -27,6 +27,7 @@ import start_visdom  # noqa: E402
 from tiny_run import CONTRASTIVE, Run, draw_images  # noqa: E402
 
 from util.loggers.visdom_logger import VisdomLogger, connect  # noqa: E402
+from util.run.checkpoints import Position  # noqa: E402
 
 
 def free_port() -> int:
@@ -164,7 +165,8 @@ def test_live_then_resumed_without_gap_or_repeat(tmp_path, port):
     with Loggers([JsonlLogger(opt), VisdomLogger(opt)]) as loggers:
         train(loggers, 1, 5)
     expect_points(opt, 5)
-    with Loggers([JsonlLogger(opt, 300), VisdomLogger(opt, 300)]) as loggers:
+    at = Position(1, 300, 300)
+    with Loggers([JsonlLogger(opt, at), VisdomLogger(opt, at)]) as loggers:
         train(loggers, 4, 7)
     expect_points(opt, 7)
     assert json.loads(connect(opt).get_window_data("images"))["title"] == "epoch 1, image 700"

@@ -11,6 +11,7 @@ from util.loggers import Loggers, Progress
 from util.loggers.jsonl import JsonlLogger
 from util.loggers.training_page import CHUNK_ROWS, TrainingPage
 from util.metrics.names import higher_is_better
+from util.run.checkpoints import Position
 
 NASTY = "a<b>&\"'#?%20 </script><img src=x onerror=alert(1)>"
 
@@ -84,7 +85,7 @@ def test_a_resumed_page_equals_an_uninterrupted_one(tmp_path):
 
     run(tmp_path / "whole", 1, 10)
     run(tmp_path / "resumed", 1, 7)
-    run(tmp_path / "resumed", 6, 10, resume=250)
+    run(tmp_path / "resumed", 6, 10, resume=Position(2, 50, 250))
     whole, resumed = content(tmp_path / "whole"), content(tmp_path / "resumed")
     assert [len(part) for part in resumed[0].values()] == [10, 2, 5, 2]
     assert resumed[0]["images"] == whole[0]["images"] and resumed[0]["samples"] == whole[0]["samples"]

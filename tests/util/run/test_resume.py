@@ -5,6 +5,7 @@ import torch
 from tiny_run import CONTRASTIVE, Killed, Run, draw_images, first_difference, kill, weights
 
 from util.errors import UserError
+from util.loggers import Loggers
 
 pytestmark = pytest.mark.slow
 INTERRUPTED = 75
@@ -75,6 +76,17 @@ def test_scores_and_averages_resume_too(new_run, tmp_path):
     assert weights(whole.folder, "best").keys() >= {"best_net_G.pth", "best_net_G_ema.pth"}
 
 
+def test_an_evaluation_is_recorded_once_where_a_kill_comes_before_its_save(new_run, tmp_path, monkeypatch):
+    images = draw_images(draw_images(tmp_path / "images"), 3, 3, phase="test")
+    run = new_run("run", f"--dataroot={images}", "--eval_freq=1", "--eval_num=2", "--save_latest_freq=1", model="cut")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Loggers, "log_samples", lambda *_: kill())  # the scores are written
+        run()
+    assert run.state["position"]["epoch"] == 1
+    assert run.resume() == 0
+    assert [json.loads(line)["epoch"] for line in (run.folder / "metrics.jsonl").open()] == [1, 2, 3]
+
+
 def test_killed_and_resumed_from_the_last_save_equals_uninterrupted(new_run):
     whole, parts = (new_run(name, "--save_latest_freq=3", "--save_epoch_freq=1") for name in ("whole", "parts"))
     assert whole() == 0
@@ -96,6 +108,32 @@ def test_a_finished_run_goes_on_with_more_epochs(new_run):
     assert [row["epoch"] for row in parts.record] == [row["epoch"] for row in whole.record]
     assert [row["learning_rates"] for row in parts.record[12:]] == [row["learning_rates"] for row in whole.record[12:]]
     assert first_difference(parts.state["model"]["schedulers"], whole.state["model"]["schedulers"]) is None
+
+
+def test_a_finished_run_is_left_as_it_is(new_run, capsys):
+    run = new_run("run")
+    assert run() == 0
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.folder.rglob("*") if path.is_file()}
+    assert run.resume() == run.resume("--lr=0.1") == 0
+    out = capsys.readouterr().out
+    assert out.count(f"all 3 epochs of {run.folder} are trained, nothing is changed; ") == 2
+    assert "--n_epochs 102 trains 100 more" in out
+    assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in run.folder.rglob("*") if p.is_file()} == before
+
+
+def test_a_cosine_schedule_of_before_is_kept_and_told(new_run, capsys):
+    """It rose again in the epochs of --n_epochs_decay; the state holds its period."""
+    run = new_run("run", "--lr_policy=cosine")
+    assert run(after={1: "SIGINT"}) == INTERRUPTED
+    state = run.state
+    for scheduler in state["model"]["schedulers"]:
+        scheduler["T_max"] = 2
+    torch.save(state, run.folder / "latest_state.pt")
+    capsys.readouterr()
+    assert run.resume() == 0
+    assert "the cosine schedule that it began with is kept: it falls to zero at epoch 2" in capsys.readouterr().out
+    rates = [row["learning_rates"]["G"] for row in run.record[::4]]
+    assert rates == pytest.approx([0.0002, 0.0001, 0.0])
 
 
 def test_changed_flags_are_named_and_hold(new_run, capsys):
@@ -123,6 +161,27 @@ def test_an_average_may_begin_and_end_on_the_way(new_run):
     assert plain(after={1: "SIGINT"}) == other(after={1: "SIGINT"}) == INTERRUPTED
     nets, old = other.state["model"]["networks"], plain.state["model"]["networks"]
     assert all(torch.allclose(nets["G_ema"][key], old["G"][key], atol=1e-6) for key in old["G"])
+
+
+def test_weights_of_another_run_are_named_and_what_it_lacks_starts_new(new_run, capsys):
+    """NEGCUT from CUT, which has no N and no F_."""
+    cut = new_run("cut", model="cut")
+    assert cut(after={2: "SIGINT"}) == INTERRUPTED
+    run = new_run("run", "--pretrained_name=cut", "--lr=1e-12", model="negcut")
+    run.flags.remove("--quiet")
+    assert run(after={1: "SIGINT"}) == INTERRUPTED
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"new, weights of G, F, D from {cut.folder}, epoch latest; new: N, F_" in out
+    nets, old = run.state["model"]["networks"], cut.state["model"]["networks"]
+    assert all(torch.allclose(nets[name][key], old[name][key], atol=1e-6) for name in "GFD" for key in old[name])
+
+
+def test_a_run_with_weights_of_another_goes_on_if_killed_before_its_first_save(new_run):
+    cut, run = new_run("cut", model="cut"), new_run("run", "--pretrained_name=cut", model="cut")
+    cut(after={2: "SIGINT"})
+    with pytest.raises(Killed):
+        run(after={1: kill})
+    assert run.resume(after={1: "SIGINT"}) == INTERRUPTED and len(run.record) == 1
 
 
 @pytest.mark.parametrize(
@@ -196,7 +255,7 @@ def test_a_state_of_a_newer_version_is_refused(new_run):
 def test_a_new_run_of_an_old_name_sets_the_old_one_aside(new_run):
     run = new_run("run")
     assert run("--save_epoch_freq", "1") == 0
-    old = {path.name: path.read_bytes() for path in run.folder.iterdir() if path.is_file()}
+    old = {path.name: path.read_bytes() for path in run.folder.iterdir() if path.is_file() and path.name != ".lock"}
     with pytest.raises(Killed):
         run("--lr", "0.001", after={2: kill})  # before its first save
     aside = run.folder / "previous_1"
