@@ -139,6 +139,11 @@ class BaseModel(ABC):
         """One step of each optimizer with the gradients' mean over all ranks, left out where one is NaN or Inf."""
         self.updates.apply(phase, self.image_paths, optimizers)
 
+    def report(self, losses: dict[str, Tensor]) -> None:
+        """Keep losses as ``loss_NAME``, without their graphs, for whoever reads them."""
+        for name, loss in losses.items():
+            setattr(self, "loss_" + name, loss.detach())
+
     def adam(self, net: nn.Module, lr: float | None = None) -> torch.optim.Adam:
         """Adam with the options' betas; fused, so that it leaves a step out on the device itself."""
         opt = self.opt

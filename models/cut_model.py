@@ -4,14 +4,14 @@ A patch of the translation (the query) must be closer to the patch of the source
 positive) than to other patches (the negatives). One step: translate -> D -> G, F.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from models import networks
 from models.base_model import BaseModel
-from models.losses import GANLoss, patch_nce_loss, patch_similarities, similarity_statistics
+from models.losses import GANLoss, as_one_image, contrastive_loss, mean_similarities
 from util.errors import UserError
 from util.flag_types import layer_list, non_negative, non_negative_int, positive, positive_int, str2bool
 
@@ -22,10 +22,27 @@ FAST = dict(nce_idt=False, lambda_NCE=10.0, flip_equivariance=True, n_epochs=150
 
 @dataclass
 class Branch:
-    """One pair of the contrastive loss: the encoder's features of a source image and of its translation."""
+    """One pair of the contrastive loss, a source image s and its translation t: lists over ``nce_layers``."""
 
-    source: list[Tensor]  # (B, C, H, W) a layer
-    translation: list[Tensor]
+    source: list[Tensor]  # enc_l(s), (B, C, H, W)
+    translation: list[Tensor]  # enc_l(t)
+    summary: list[Tensor] = field(default_factory=list)  # what a generator of negatives may know of s
+
+    def detach(self) -> "Branch":
+        """The same without gradient."""
+        lists = {name: [x.detach() for x in tensors] for name, tensors in vars(self).items()}
+        return replace(self, **lists)
+
+
+@dataclass
+class Step:
+    """What the phases of one step share; made by ``forward``, gone at the end of the step."""
+
+    real_A: Tensor  # x, (B, C, H, W) in [-1, 1]
+    real_B: Tensor  # y
+    fake_B: Tensor  # x' = G(x)
+    idt_B: Tensor | None  # y' = G(y), with nce_idt
+    branches: list[Branch]  # (x, x'), and with nce_idt (y, y'); none with lambda_NCE 0
 
 
 class CUTModel(BaseModel):
@@ -73,7 +90,7 @@ class CUTModel(BaseModel):
         self.loss_names = ["G_GAN", "D_real", "D_fake", "G", "NCE"]
         self.visual_names = ["real_A", "fake_B", "real_B"]
         self.statistics: dict[str, Tensor] = {}
-        self.quiet_steps = torch.zeros((), device=self.device)  # steps in a row in which the contrastive loss was zero
+        self.steps_without_contrast = torch.zeros((), device=self.device)  # in a row
         self.repeatable = not opt.flip_equivariance
         self.nce_layers = [int(layer) for layer in opt.nce_layers.split(",")]
         if opt.nce_idt and self.isTrain:
@@ -86,17 +103,11 @@ class CUTModel(BaseModel):
             )
 
         self.model_names = ["G", "F", "D"] if self.isTrain else ["G"]
-        init = dict(init_type=opt.init_type, init_gain=opt.init_gain, no_antialias=opt.no_antialias)
-        init.update(gpu_ids=opt.gpu_ids, opt=opt)
-        self.netG = networks.define_G(
-            opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.normG, not opt.no_dropout,
-            no_antialias_up=opt.no_antialias_up, **init,
-        )  # fmt: skip
+        self.netG = networks.create_G(opt)
         if not self.isTrain:
             return
-        channels = self.netG.feature_channels(self.nce_layers)
-        self.netF = networks.define_F(opt.input_nc, opt.netF, opt.normG, not opt.no_dropout, channels=channels, **init)
-        self.netD = networks.define_D(opt.output_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.normD, **init)
+        self.netF = networks.create_F(opt, self.netG.feature_channels(self.nce_layers))
+        self.netD = networks.create_D(opt, opt.output_nc)
         self.criterionGAN = GANLoss(opt.gan_mode).to(self.device)
         self.optimizer_G = self.adam(self.netG)
         self.optimizer_D = self.adam(self.netD)
@@ -106,122 +117,133 @@ class CUTModel(BaseModel):
             self.optimizers.append(self.optimizer_F)
 
     def optimize_parameters(self) -> None:
-        self.forward()
-        self.update_D()
-        self.update_G_and_F()
-        self.branches = []
+        """One step: translate -> D -> G, F."""
+        step = self.forward()
+        self.report(self.update_D(step))
+        self.report(self.update_G_and_F(step))
 
-    def forward(self) -> None:
+    def forward(self) -> Step | None:
         """One pass of G over [x; y] gives the translations and the sources' features, one encoder pass over the
         translations gives theirs."""
         if not self.isTrain:
             self.fake_B = self.netG(self.real_A)
-            return
+            return None
         opt = self.opt
         pair = [self.real_A, self.real_B] if opt.nce_idt else [self.real_A]
         mirrored = opt.flip_equivariance and self.draw_flip()
         if len({images.shape[2:] for images in pair}) == 1:
-            passes = self.encode(pair, mirrored)
+            translations, branches = self.encode(pair, mirrored)
         else:  # images of sizes of their own, as --preprocess none leaves them
-            passes = [self.encode([images], mirrored)[0] for images in pair]
-        self.fake_B = passes[0][0]
+            alone = [self.encode([images], mirrored) for images in pair]
+            translations, branches = ([one for found in each for one in found] for each in zip(*alone, strict=True))
+        fake_B, idt_B = translations if opt.nce_idt else (translations[0], None)
+        self.fake_B = fake_B.detach()  # for those who look
         if opt.nce_idt:
-            self.idt_B = passes[1][0]
-        self.branches = [Branch(*features) for _, *features in passes if features]
+            self.idt_B = idt_B.detach()
+        return Step(self.real_A, self.real_B, fake_B, idt_B, branches)
 
-    def encode(self, batches: list[Tensor], mirrored: bool) -> list[tuple]:
-        """(translations, their sources' features, their own features) of each batch, all in one pass. Without a
-        contrastive loss the translations alone."""
-        real = torch.cat(batches) if len(batches) > 1 else batches[0]
+    def encode(self, sources: list[Tensor], mirrored: bool) -> tuple[list[Tensor], list[Branch]]:
+        """Translation and branch of each batch of source images, all in one pass; no branches with lambda_NCE 0."""
+        real = torch.cat(sources) if len(sources) > 1 else sources[0]
         fake, source = self.netG(real.flip(3) if mirrored else real, self.nce_layers)
-        images = len(batches[0])
-
-        def parts(x: Tensor) -> list[Tensor]:
-            return [x[i : i + images] for i in range(0, len(x), images)]
-
         if self.opt.lambda_NCE == 0:
-            return [(part,) for part in parts(fake)]
+            return split(fake, sources), []
         translation = self.netG(fake, self.nce_layers, encode_only=True)
         if mirrored:  # the translations' features go back to the frame of the sources, which need their own pass
             translation = [f.flip(3) for f in translation]
             with torch.set_grad_enabled(self.negatives_reach_source()):
                 source = self.netG(real, self.nce_layers, encode_only=True)
-        features = [zip(*map(parts, layers), strict=True) for layers in (source, translation)]
-        return list(zip(parts(fake), *features, strict=True))
+        features = (zip(*(split(f, sources) for f in layers), strict=True) for layers in (source, translation))
+        return split(fake, sources), [Branch(list(s), list(t)) for s, t in zip(*features, strict=True)]
 
-    def update_D(self) -> None:
-        """(GAN(D(x'), fake) + GAN(D(y), real)) / 2."""
-        self.loss_D_fake = self.loss_D_real = torch.zeros((), device=self.device)
+    def summarize(self, branches: list[Branch]) -> None:
+        """Give each branch its ``summary``, where negatives are made from one; not in CUT."""
+
+    def update_D(self, step: Step) -> dict[str, Tensor]:
+        """D: (GAN(D(x'), fake) + GAN(D(y), real)) / 2."""
         if self.opt.lambda_GAN == 0:
-            return
+            return dict.fromkeys(("D_fake", "D_real"), torch.zeros((), device=self.device))
         self.netD.requires_grad_(True)
         self.optimizer_D.zero_grad()
-        loss_fake = self.criterionGAN(self.netD(self.fake_B.detach()), False).mean()
-        loss_real, penalty = self.judge_real()
-        ((loss_fake + loss_real) * 0.5 + penalty).backward()
+        fake = self.criterionGAN(self.netD(step.fake_B.detach()), False).mean()
+        real, penalties = self.judge_real(step.real_B)
+        ((fake + real) * 0.5 + sum(penalties.values())).backward()
         self.apply_gradients("D", self.optimizer_D)
-        self.loss_D_fake, self.loss_D_real = loss_fake.detach(), loss_real.detach()
+        return {"D_fake": fake, "D_real": real} | penalties
 
-    def judge_real(self) -> tuple[Tensor, Tensor | float]:
-        """GAN(D(y), real), and a penalty on D's gradient there (SinCUT's; none here)."""
-        return self.criterionGAN(self.netD(self.real_B), True).mean(), 0.0
+    def judge_real(self, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """GAN(D(y), real), and penalties on D by name (SinCUT's D_R1; none here)."""
+        return self.criterionGAN(self.netD(real), True).mean(), {}
 
-    def further_loss(self) -> Tensor | float:
-        """What a subclass adds to G's loss, such as SinCUT's |G(y) - y|."""
-        return 0.0
-
-    def update_G_and_F(self) -> None:
-        """lambda_GAN * GAN(D(x'), real) + NCE, with D frozen."""
-        optimizers = [self.optimizer_G, *([self.optimizer_F] if self.branches and hasattr(self, "optimizer_F") else [])]
+    def update_G_and_F(self, step: Step) -> dict[str, Tensor]:
+        """G, F: lambda_GAN * GAN(D(x'), real) + NCE(x, x'), or with nce_idt (NCE(x, x') + NCE(y, y')) / 2; D is
+        frozen."""
+        optimizers = [self.optimizer_G, *([self.optimizer_F] if step.branches and self.netF.use_mlp else [])]
         for optimizer in optimizers:
             optimizer.zero_grad()
         self.netD.requires_grad_(False)
         loss_GAN = torch.zeros((), device=self.device)
         if self.opt.lambda_GAN > 0:
-            loss_GAN = self.criterionGAN(self.netD(self.fake_B), True).mean() * self.opt.lambda_GAN
-        nce = self.contrastive_losses("G")
-        loss_G = loss_GAN + sum(nce) / max(1, len(nce)) + self.further_loss()
+            loss_GAN = self.criterionGAN(self.netD(step.fake_B), True).mean() * self.opt.lambda_GAN
+        nce = self.contrastive_losses(step)
+        further = self.further_losses(step)
+        loss_G = loss_GAN + sum(nce) / max(1, len(nce)) + sum(further.values())
         if loss_G.requires_grad:
             loss_G.backward()
             self.apply_gradients("G", *optimizers)
-        self.loss_G_GAN, self.loss_G = loss_GAN.detach(), loss_G.detach()
-        if nce:
-            quiet = nce[0].detach() < COLLAPSED * self.opt.lambda_NCE
-            self.quiet_steps.add_(1).mul_(quiet)
-            self.statistics["steps_without_contrast"] = self.quiet_steps
-        for name, loss in zip(("NCE", "NCE_Y"), nce or [loss_GAN.new_zeros(())] * 2, strict=False):
-            setattr(self, "loss_" + name, loss.detach())
+        nce = nce or [torch.zeros((), device=self.device)] * 2
+        return {"G_GAN": loss_GAN, "G": loss_G, **dict(zip(("NCE", "NCE_Y"), nce, strict=False)), **further}
 
-    def contrastive_losses(self, phase: str) -> list[Tensor]:
-        """lambda_NCE * mean over layers of InfoNCE, for each branch, with fresh positions."""
+    def contrastive_losses(self, step: Step) -> list[Tensor]:
+        """NCE(s, t) of each branch. Gradient flows through the queries, and through the negatives where they have
+        any; never through the keys."""
         losses = []
-        for index, branch in enumerate(self.branches):
-            patch_ids = [
-                self.draw_patch_ids(phase, index, layer, self.netF.positions(feature))
-                for layer, feature in enumerate(branch.source)
-            ]
-            with torch.set_grad_enabled(phase == "G"):  # in NEGCUT's N phase only N learns
-                query = self.netF.project(branch.translation, patch_ids)
-            with torch.no_grad():
-                key = self.netF.project(branch.source, patch_ids)
-            total = 0.0
-            for layer, (q, k, n) in enumerate(zip(query, key, self.negatives(phase, index), strict=True)):
-                positive, negative = patch_similarities(q, k, n, self.opt.nce_includes_all_negatives_from_minibatch)
-                total = total + patch_nce_loss(positive, negative, self.opt.nce_T)
-                if phase == "G" and index == 0:
-                    self.statistics |= similarity_statistics(self.nce_layers[layer], positive, negative, n is None)
-            losses.append(self.opt.lambda_NCE * total / len(query))
+        for index, branch in enumerate(step.branches):
+            query, key = self.queries_and_keys("G", index, branch)
+            negatives = self.negatives("G", index, branch)
+            losses.append(self.nce(query, key, negatives))
+            if index == 0:
+                self.note_contrast(losses[0], query, key, negatives)
         return losses
+
+    def queries_and_keys(self, phase: str, index: int, branch: Branch) -> tuple[list[Tensor], list[Tensor]]:
+        """q_i = F_l(enc_l(t)_i) and k_i = F_l(enc_l(s)_i), (B, P, C) of each layer l, at fresh positions i, the same
+        for every image of the batch. The keys have no gradient."""
+        positions = [self.netF.positions(feature) for feature in branch.source]
+        patch_ids = [self.draw_patch_ids(phase, index, layer, count) for layer, count in enumerate(positions)]
+        query = self.netF.project(branch.translation, patch_ids)
+        with torch.no_grad():
+            return query, self.netF.project(branch.source, patch_ids)
+
+    def negatives(self, phase: str, index: int, branch: Branch) -> list[Tensor | None]:
+        """n_j, (B, n, C) of each layer; None stands for CUT's: the keys of the other positions."""
+        return [None] * len(self.nce_layers)
+
+    def nce(self, queries: list[Tensor], keys: list[Tensor], negatives: list[Tensor | None]) -> Tensor:
+        """lambda_NCE * mean over layers of -log( exp(q.k/T) / (exp(q.k/T) + sum_j exp(q.n_j/T)) )."""
+        opt = self.opt
+        across_images = opt.nce_includes_all_negatives_from_minibatch
+        return opt.lambda_NCE * contrastive_loss(queries, keys, negatives, opt.nce_T, across_images)
+
+    def further_losses(self, step: Step) -> dict[str, Tensor]:
+        """What a subclass adds to G's loss, by name, such as SinCUT's |G(y) - y|."""
+        return {}
+
+    def note_contrast(self, loss: Tensor, queries: list[Tensor], keys: list[Tensor], negatives: list) -> None:
+        """For ``get_current_statistics``."""
+        for layer, vectors in zip(self.nce_layers, zip(queries, keys, negatives, strict=True), strict=True):
+            if self.opt.nce_includes_all_negatives_from_minibatch:
+                vectors = map(as_one_image, vectors)
+            means = mean_similarities(*vectors)
+            self.statistics |= zip((f"similarity_positive_{layer}", f"similarity_negative_{layer}"), means, strict=True)
+        self.steps_without_contrast.add_(1).mul_(loss.detach() < COLLAPSED * self.opt.lambda_NCE)
+        self.statistics["steps_without_contrast"] = self.steps_without_contrast
 
     def get_current_statistics(self) -> dict[str, float]:
         """Mean cosine of query and positive, query and negatives, in each layer of ``nce_layers``; for how many steps
         in a row the contrastive loss has been practically zero, so that nothing ties a translation to its source."""
         values = torch.stack([v.float() for v in self.statistics.values()]).tolist() if self.statistics else []
         return dict(zip(self.statistics, values, strict=True))
-
-    def negatives(self, phase: str, branch: int) -> list[Tensor | None]:
-        """The negatives (B, n, C) of each layer; None stands for the other positions' keys."""
-        return [None] * len(self.nce_layers)
 
     def negatives_reach_source(self) -> bool:
         """Whether gradient flows from the negatives into the source's features."""
@@ -235,3 +257,9 @@ class CUTModel(BaseModel):
 
     def draw_flip(self) -> bool:
         return self.rng.random() < 0.5
+
+
+def split(images: Tensor, batches: list[Tensor]) -> list[Tensor]:
+    """What belongs to each of ``batches``, of which ``images`` holds one after the other; all are of one size."""
+    count = len(batches[0])
+    return [images[i : i + count] for i in range(0, len(images), count)]

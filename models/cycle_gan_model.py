@@ -30,12 +30,8 @@ class CycleGANModel(BaseModel):
         self.loss_names = ["D_A", "G_A", "cycle_A", "D_B", "G_B", "cycle_B"]
         self.visual_names = ["real_A", "fake_B", "rec_A", "real_B", "fake_A", "rec_B"]
         self.model_names = ["G_A", "G_B", "D_A", "D_B"] if self.isTrain else ["G_A", "G_B"]
-        init = dict(init_type=opt.init_type, init_gain=opt.init_gain, no_antialias=opt.no_antialias)
-        init.update(gpu_ids=opt.gpu_ids, opt=opt)
-        shape = (opt.ngf, opt.netG, opt.normG, not opt.no_dropout)
-        init_G = init | {"no_antialias_up": opt.no_antialias_up}
-        self.netG_A = networks.define_G(opt.input_nc, opt.output_nc, *shape, **init_G)
-        self.netG_B = networks.define_G(opt.output_nc, opt.input_nc, *shape, **init_G)
+        self.netG_A = networks.create_G(opt)
+        self.netG_B = networks.create_G(opt, opt.output_nc, opt.input_nc)
         if not self.isTrain:
             return
         if opt.lambda_identity > 0:
@@ -45,9 +41,8 @@ class CycleGANModel(BaseModel):
                 )
             self.loss_names += ["idt_A", "idt_B"]
             self.visual_names += ["idt_A", "idt_B"]
-        shape = (opt.ndf, opt.netD, opt.n_layers_D, opt.normD)
-        self.netD_A = networks.define_D(opt.output_nc, *shape, **init)
-        self.netD_B = networks.define_D(opt.input_nc, *shape, **init)
+        self.netD_A = networks.create_D(opt, opt.output_nc)
+        self.netD_B = networks.create_D(opt, opt.input_nc)
         self.fake_A_pool, self.fake_B_pool = ImagePool(opt.pool_size), ImagePool(opt.pool_size)
         self.criterionGAN = networks.GANLoss(opt.gan_mode).to(self.device)
         self.optimizer_G = self.adam(nn.ModuleList((self.netG_A, self.netG_B)))
@@ -88,8 +83,7 @@ class CycleGANModel(BaseModel):
             losses["idt_B"] = F.l1_loss(self.idt_B, self.real_A) * opt.lambda_A * opt.lambda_identity
         sum(losses.values()).backward()
         self.apply_gradients("G", self.optimizer_G)
-        for name, loss in losses.items():
-            setattr(self, "loss_" + name, loss.detach())
+        self.report(losses)
 
     def update_D(self) -> None:
         self.set_requires_grad([self.netD_A, self.netD_B], True)

@@ -1,5 +1,7 @@
 """Objectives: adversarial, patch contrastive, diversity of the negatives, gradient penalties."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,18 +37,33 @@ class GANLoss(nn.Module):
         return F.softplus(signed).view(prediction.shape[0], -1).mean(dim=1)
 
 
-def patch_similarities(
-    query: Tensor, key: Tensor, negatives: Tensor | None, across_images: bool
-) -> tuple[Tensor, Tensor]:
-    """Cosines of every query with its positive, (B, P, 1), and with its negatives, (B, P, n).
+def contrastive_loss(
+    queries: list[Tensor],
+    keys: list[Tensor],
+    negatives: list[Tensor | None],
+    temperature: float = 0.07,
+    across_images: bool = False,
+    loss: Callable[[Tensor, Tensor, Tensor | None, float], Tensor] | None = None,
+) -> Tensor:
+    """The mean of ``loss`` (default: ``info_nce``) over layers.
 
-    query, key: (B, P, C) of unit length, the key without gradient. ``negatives``: (B, n, C), or None for CUT's: the
-    keys of the other positions, the own one replaced by -10. ``across_images``: the negatives of all images of the
-    batch serve every query (B becomes 1 and P becomes B * P).
+    Of each layer: queries and keys (B, P, C) of unit length, negatives (B, n, C), or None for CUT's, the keys of the
+    other positions. ``across_images``: the negatives of all images of the batch serve every query.
     """
     if across_images:
-        query, key = (x.reshape(1, -1, x.shape[-1]) for x in (query, key))
-        negatives = None if negatives is None else negatives.reshape(1, -1, negatives.shape[-1])
+        queries, keys, negatives = ([as_one_image(x) for x in layers] for layers in (queries, keys, negatives))
+    losses = [(loss or info_nce)(*layer, temperature) for layer in zip(queries, keys, negatives, strict=True)]
+    return sum(losses) / len(losses)
+
+
+def info_nce(query: Tensor, key: Tensor, negatives: Tensor | None, temperature: float) -> Tensor:
+    """Mean over queries of the cross entropy of [q.k, q.n_1, q.n_2, ...] / T with target 0 (CUT, section 3)."""
+    return patch_nce_loss(*patch_similarities(query, key, negatives), temperature)
+
+
+def patch_similarities(query: Tensor, key: Tensor, negatives: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Cosines of every query with its positive, (B, P, 1), and with its negatives, (B, P, n); with None for CUT's
+    negatives these are the keys of all positions, (B, P, P), the own one replaced by -10."""
     with no_autocast(query.device):
         positive = (query * key).sum(dim=-1, keepdim=True)
         if negatives is not None:
@@ -61,13 +78,21 @@ def patch_nce_loss(positive: Tensor, negative: Tensor, temperature: float) -> Te
     return -logits.log_softmax(dim=-1)[..., 0].mean()
 
 
-def similarity_statistics(layer: int, positive: Tensor, negative: Tensor, own_among_them: bool) -> dict[str, Tensor]:
-    """Mean cosines of ``patch_similarities``; with ``own_among_them`` without the -10 that stands for the own key."""
-    mean = negative.detach().mean()
-    if own_among_them:
-        count = negative.shape[-1]
-        mean = (mean * count + 10) / max(1, count - 1)
-    return {f"similarity_positive_{layer}": positive.detach().mean(), f"similarity_negative_{layer}": mean}
+def as_one_image(vectors: Tensor | None) -> Tensor | None:
+    """(B, n, C) of B images -> (1, B * n, C), as if all were of one."""
+    return None if vectors is None else vectors.reshape(1, -1, vectors.shape[-1])
+
+
+@torch.no_grad()
+def mean_similarities(query: Tensor, key: Tensor, negatives: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean cosines of ``patch_similarities``, without CUT's -10: the mean of all products of two sets of vectors is the
+    product of their means."""
+    positive = (query * key).sum(dim=-1).mean()
+    if negatives is not None:
+        return positive, (query.mean(dim=1) * negatives.mean(dim=1)).sum(dim=-1).mean()
+    count = query.shape[1]
+    every = (query.mean(dim=1) * key.mean(dim=1)).sum(dim=-1).mean()
+    return positive, (every * count - positive) / max(1, count - 1)
 
 
 def diversity_loss(negatives: Tensor) -> Tensor:

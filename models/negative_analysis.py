@@ -41,6 +41,16 @@ class Query:
     nearness: list[float]
 
 
+@dataclass
+class Translated:
+    """A source image and its translation (1, C, H, W), their features, and the negatives of each layer."""
+
+    source: Tensor
+    output: Tensor
+    branch: Branch
+    negatives: list[Tensor | None]
+
+
 def load_contrastive(model: CUTModel, folder: Path, epoch: str) -> None:
     """The networks that make translations, queries, keys and negatives; D may be missing."""
     for name, net in model.networks().items():
@@ -58,12 +68,11 @@ def measure(model: CUTModel, images: list[Tensor]) -> list[Layer]:
     """Each layer as the G step meets it, over sources (1, C, H, W), ``--num_patches`` random positions of each."""
     found = [([], [], [], []) for _ in model.nce_layers]
     for image in images:
-        branch, negatives = translate(model, image)
-        ids = [model.draw_patch_ids("G", 0, layer, model.netF.positions(f)) for layer, f in enumerate(branch.source)]
-        query, key = model.netF.project(branch.translation, ids), model.netF.project(branch.source, ids)
-        for lists, q, k, n in zip(found, query, key, negatives, strict=True):
-            positive, other = patch_similarities(q, k, None, False)
-            negative = other if n is None else patch_similarities(q, k, n, False)[1]
+        translated = translate(model, image)
+        queries, keys = model.queries_and_keys("G", 0, translated.branch)
+        for lists, q, k, n in zip(found, queries, keys, translated.negatives, strict=True):
+            positive, other = patch_similarities(q, k, None)
+            negative = other if n is None else patch_similarities(q, k, n)[1]
             lists[3].append(patch_nce_loss(positive, negative, model.opt.nce_T).item())
             other = other[other > -5].reshape(len(other[0]), -1)  # without the own key, for which -10 stands
             for list_, value in zip(
@@ -73,57 +82,54 @@ def measure(model: CUTModel, images: list[Tensor]) -> list[Layer]:
     return [Layer(*(np.concatenate(list_) for list_ in lists[:3]), float(np.mean(lists[3]))) for lists in found]
 
 
-def translate(model: CUTModel, image: Tensor) -> tuple[Branch, list[Tensor | None]]:
-    """The features of a source (1, C, H, W) and of its translation, ``model.fake_B``, and the negatives."""
-    model.fake_B, source = model.netG(model.on_device(image), model.nce_layers)
-    branch = Branch(source, model.netG(model.fake_B, model.nce_layers, encode_only=True))
-    model.branches, model.made = [branch], []
-    if hasattr(model, "summarize"):  # NEGCUT
-        model.context = [model.summarize(source)]
-    return branch, model.negatives("G", 0)
+@torch.no_grad()
+def translate(model: CUTModel, source: Tensor) -> Translated:
+    """As the G step does it with an image of its own (1, C, H, W)."""
+    (output,), branches = model.encode([model.on_device(source)], mirrored=False)
+    model.summarize(branches)
+    return Translated(source, output, branches[0], model.negatives("G", 0, branches[0]))
 
 
 @torch.no_grad()
 def candidate_keys(model: CUTModel, images: list[Tensor]) -> list[tuple[Tensor, list[int], list[Place]]]:
     """Of each layer: keys (n, nc) at up to 4,096 evenly spread positions of each source; whose they are and where."""
-    keys, owners, places = ([[] for _ in model.nce_layers] for _ in range(3))
+    keys, owners, pixels = ([[] for _ in model.nce_layers] for _ in range(3))
     for index, image in enumerate(images):
-        source, ids = translate(model, image)[0].source, []
+        source, ids = translate(model, image).branch.source, []
         for layer, feature in enumerate(source):
             rows, columns = grid(model, feature)
             step = math.ceil(math.sqrt(rows * columns / CANDIDATES))
             cells = [(i, j) for i in range(step // 2, rows, step) for j in range(step // 2, columns, step)]
             ids.append(torch.tensor([i * columns + j for i, j in cells], device=model.device))
             owners[layer] += [index] * len(cells)
-            places[layer] += [center(i, j, (rows, columns), image.shape[2:]) for i, j in cells]
+            pixels[layer] += [center(i, j, (rows, columns), image.shape[2:]) for i, j in cells]
         for list_, key in zip(keys, model.netF.project(source, ids), strict=True):
             list_.append(key[0])
-    return list(zip(map(torch.cat, keys), owners, places, strict=True))
+    return list(zip(map(torch.cat, keys), owners, pixels, strict=True))
 
 
 @torch.no_grad()
 def nearest_regions(
-    model: CUTModel, image: Tensor, index: int, at: tuple[float, float], candidates: list, count: int
+    model: CUTModel, translated: Translated, index: int, at: tuple[float, float], candidates: list, count: int
 ) -> list[Query]:
     """For the query at a fraction (x, y) of a source, the ``index``-th of the candidates': at each layer its ``count``
     hardest negatives and the regions nearest to them."""
-    branch, negatives = translate(model, image)
+    branch, size = translated.branch, translated.source.shape[2:]
     grids = [grid(model, feature) for feature in branch.source]
     cells = [(int(at[1] * rows), int(at[0] * columns)) for rows, columns in grids]
     ids = [torch.tensor([i * g[1] + j], device=model.device) for (i, j), g in zip(cells, grids, strict=True)]
     found = []
     for layer, query in enumerate(model.netF.project(branch.translation, ids)):
-        keys, owners, places = candidates[layer]
-        place = center(*cells[layer], grids[layer], image.shape[2:])
-        if negatives[layer] is None:  # CUT's: the other positions of the image
-            own = zip(owners, places, strict=True)
-            made = keys[[i for i, (owner, there) in enumerate(own) if owner == index and there != place]]
-        else:
-            made = negatives[layer][0]
-        cosine, hardest = (made @ query[0, 0]).topk(min(count, len(made)))
-        nearness, nearest = (made[hardest] @ keys.T).max(dim=1)
+        keys, owners, pixels = candidates[layer]
+        place = center(*cells[layer], grids[layer], size)
+        negatives = translated.negatives[layer]
+        if negatives is None:  # CUT's: the other positions of the image
+            own = zip(owners, pixels, strict=True)
+            negatives = keys[[i for i, (owner, there) in enumerate(own) if owner == index and there != place]][None]
+        cosine, hardest = (negatives[0] @ query[0, 0]).topk(min(count, negatives.shape[1]))
+        nearness, nearest = (negatives[0, hardest] @ keys.T).max(dim=1)
         nearest = nearest.tolist()
-        regions = [owners[i] for i in nearest], [places[i] for i in nearest]
+        regions = [owners[i] for i in nearest], [pixels[i] for i in nearest]
         found.append(Query(place, cosine.tolist(), *regions, nearness.tolist()))
     return found
 

@@ -1,22 +1,109 @@
-"""NEGCUT and FastNEGCUT: instance-wise hard negatives (Wang et al., ICCV 2021).
+"""NEGCUT and FastNEGCUT: instance-wise hard negatives (Wang et al., ICCV 2021, arXiv 2108.04547).
 
-CUT whose negatives are made for each image by a generator N, trained against the contrastive loss.
-One step: translate -> D -> N -> G, F -> F_.
+CUT (Park et al., ECCV 2020) whose negatives are made for each image by a generator N, an adversary of the contrastive
+loss. For a source s (x, and with --nce_idt also y), its translation t = G(s) and each encoder layer l of --nce_layers:
+
+    k_i = F_l(enc_l(s)_i), q_i = F_l(enc_l(t)_i)    key and query at position i (CUT, section 3)
+    m = mean over all positions of F_l(enc_l(s)_i)  by F_, the moving average of F (NEGCUT, section 3 and figure 2)
+    n_j = normalize(MLP_l([m, z_j])), z_j ~ N(0, I) negatives of this image (section 3)
+    NCE = lambda_NCE * mean over l and i of -log( exp(q_i.k_i/T) / (exp(q_i.k_i/T) + sum_j exp(q_i.n_j/T)) )
+
+One step, on one forward pass of G: translate -> D -> N -> G, F -> F_.
 """
 
 import torch
 from torch import Tensor
 
 from models import networks
-from models.cut_model import FAST, CUTModel
+from models.cut_model import FAST, Branch, CUTModel, Step
 from models.losses import diversity_loss
 from util.errors import UserError
 from util.flag_types import non_negative, positive
+from util.run.averages import update_average
 
-MOMENTUM = 0.9  # F_ <- 0.9 F_ + 0.1 F after every step
+MOMENTUM = 0.9
 
 
 class NEGCUTModel(CUTModel):
+    def optimize_parameters(self) -> None:
+        """One step: translate -> D -> N -> G, F -> F_."""
+        step = self.forward()
+        self.summarize(step.branches)
+        self.report(self.update_D(step))  # min_D (GAN(D(x'), fake) + GAN(D(y), real)) / 2, as in CUT
+        self.report(self.update_N(step))  # max_N NCE, and diverse negatives
+        self.report(self.update_G_and_F(step))  # min_G,F GAN(D(x'), real) + NCE, as in CUT with N's negatives
+        self.update_F_()
+
+    def summarize(self, branches: list[Branch]) -> None:
+        """What N sees of each source: m, the mean of F_'s projection of all positions (NEGCUT, section 3)."""
+        for branch in branches:
+            if self.negatives_reach_source():
+                branch.summary = self.netN.summarize(branch.source, self.netF, self.netF_)
+            else:
+                with torch.no_grad():
+                    branch.summary = self.netN.summarize(branch.detach().source, self.netF, self.netF_)
+
+    def negatives(self, phase: str, index: int, branch: Branch) -> list[Tensor]:
+        """n_j = normalize(MLP_l([m, z_j])), z_j ~ N(0, I_64), (B, num_patches, C) of each layer (NEGCUT, section 3)."""
+        images = branch.source[0].shape[0]
+        noise = [self.draw_noise(phase, index, layer, images) for layer in range(len(branch.source))]
+        return self.netN(branch.summary, noise)
+
+    def update_N(self, step: Step) -> dict[str, Tensor]:
+        """N: -NCE (adversarial contrastive learning: NEGCUT, section 3) + lambda_MS_neg * the mean over layers of
+        -|n[first half] - n[second half]|, so that different z give different negatives."""
+        if not step.branches:
+            return {"N": torch.zeros((), device=self.device)}
+        self.netN.requires_grad_(True)
+        self.optimizer_N.zero_grad()
+        nce, negatives = [], []
+        for index, branch in enumerate(step.branches):
+            branch = branch.detach()  # nothing but N learns here
+            with torch.no_grad():
+                queries, keys = self.queries_and_keys("N", index, branch)
+            negatives.append(self.negatives("N", index, branch))
+            nce.append(self.nce(queries, keys, negatives[-1]))
+        spread = negatives if self.opt.diversity_both else negatives[-1:]  # published: those of the last branch
+        diversity = [diversity_loss(n) for layers in spread for n in layers]
+        loss_N = -sum(nce) / len(nce) + self.opt.lambda_MS_neg * sum(diversity) / len(diversity)
+        loss_N.backward()
+        self.apply_gradients("N", self.optimizer_N)
+        self.netN.requires_grad_(False)  # in the G step gradient flows through N, not into it
+        self.statistics["diversity"] = -diversity[-1].detach()
+        return {"N": loss_N}
+
+    def update_F_(self) -> None:
+        """F_ <- 0.9 F_ + 0.1 F."""
+        if self.netF_ is not None:
+            update_average(self.netF_, self.netF, MOMENTUM)
+
+    def negatives_reach_source(self) -> bool:
+        """Whether, in the G step, gradient reaches G through m and N too. In the published code it does."""
+        return not self.opt.detach_negatives
+
+    def draw_noise(self, phase: str, branch: int, layer: int, images: int) -> Tensor:
+        """z of one layer, (B, num_patches, 64), from N(0, 1)."""
+        shape = (images, self.opt.num_patches, self.netN.noise_nc)
+        return torch.randn(shape, generator=self.noise_rng, device=self.device)
+
+    def __init__(self, opt):
+        super().__init__(opt)
+        if not self.isTrain:
+            return
+        if opt.num_patches < 2:
+            raise UserError(f"--num_patches {opt.num_patches}: N makes as many negatives, so it must be at least 2")
+        self.loss_names.append("N")
+        self.model_names.append("N")
+        self.netN = networks.create_N(opt, self.netF)
+        self.netF_ = None
+        if self.netN.needs_average:
+            self.model_names.append("F_")
+            self.netF_ = networks.create_F(opt, self.netF.channels).requires_grad_(False)
+            if opt.momentum_init == "copy":
+                self.netF_.load_state_dict(self.netF.state_dict())
+        self.optimizer_N = self.adam(self.netN, opt.lr_N)
+        self.optimizers.append(self.optimizer_N)
+
     @staticmethod
     def modify_commandline_options(parser, is_train: bool):
         CUTModel.add_contrastive_options(parser)
@@ -27,103 +114,12 @@ class NEGCUTModel(CUTModel):
         add("--lambda_MS_neg", type=non_negative, default=1.0, help="weight of the negatives' diversity")
         add("--lr_N", type=positive, default=getattr(opt, "lr", 0.0002), help="learning rate of N; --lr unless given")
         add("--detach_negatives", action="store_true", help="no gradient into G through N in the G step")
-        add(
-            "--diversity_both",
-            action="store_true",
-            help="diversity of both branches' negatives, not the identity's alone",
-        )
-        add(
-            "--momentum_init",
-            default="random",
-            choices=["random", "copy"],
-            help="F_ starts at random or as a copy of F",
-        )
+        add("--diversity_both", action="store_true",
+            help="diversity of both branches' negatives, not the identity's alone")  # fmt: skip
+        add("--momentum_init", default="random", choices=["random", "copy"],
+            help="F_ starts at random or as a copy of F")  # fmt: skip
         opt, _ = parser.parse_known_args()
         parser.set_defaults(nce_idt=True, lambda_NCE=1.0, pool_size=0)
         if opt.NEGCUT_mode.lower() == "fastnegcut":
             parser.set_defaults(**FAST)
         return parser
-
-    def __init__(self, opt):
-        super().__init__(opt)
-        if not self.isTrain:
-            return
-        if opt.num_patches < 2:
-            raise UserError(f"--num_patches {opt.num_patches}: N makes as many negatives, so it must be at least 2")
-        self.loss_names.append("N")
-        self.model_names.append("N")
-        channels, nc = self.netF.channels, opt.netF_nc
-        init = dict(init_type=opt.init_type, init_gain=opt.init_gain, gpu_ids=opt.gpu_ids)
-        self.netN = networks.define_N(opt.netN, channels, self.netF.out_channels(), nc, opt.num_patches, **init)
-        self.netF_ = None
-        if self.netN.needs_average:
-            self.model_names.append("F_")
-            self.netF_ = networks.define_F(opt.input_nc, opt.netF, channels=channels, opt=opt, **init)
-            self.netF_.requires_grad_(False)
-            if opt.momentum_init == "copy":
-                self.netF_.load_state_dict(self.netF.state_dict())
-        self.optimizer_N = self.adam(self.netN, opt.lr_N)
-        self.optimizers.append(self.optimizer_N)
-
-    def optimize_parameters(self) -> None:
-        self.forward()
-        self.context = [self.summarize(branch.source) for branch in self.branches]
-        self.update_D()
-        self.update_N()
-        self.update_G_and_F()
-        self.update_F_()
-        self.branches, self.context, self.made = [], [], []
-
-    def summarize(self, features: list[Tensor]) -> list[Tensor]:
-        """What N may know of the source: by default m, the mean of F_'s projection over all positions."""
-        if self.negatives_reach_source():
-            return self.netN.context(features, self.netF, self.netF_)
-        with torch.no_grad():
-            return self.netN.context([f.detach() for f in features], self.netF, self.netF_)
-
-    def update_N(self) -> None:
-        """N makes the contrastive loss large and its negatives different from each other:
-        -NCE + lambda_MS_neg * mean over layers of -mean |n[first half] - n[second half]|."""
-        self.loss_N = torch.zeros((), device=self.device)
-        if not self.branches:
-            return
-        self.netN.requires_grad_(True)
-        self.optimizer_N.zero_grad()
-        self.made = []
-        nce = self.contrastive_losses("N")
-        made = self.made if self.opt.diversity_both else self.made[-1:]
-        diversity = [diversity_loss(n) for negatives in made for n in negatives]
-        self.statistics["diversity"] = -diversity[-1].detach()
-        loss_N = -sum(nce) / len(nce) + self.opt.lambda_MS_neg * sum(diversity) / len(diversity)
-        loss_N.backward()
-        self.apply_gradients("N", self.optimizer_N)
-        self.netN.requires_grad_(False)
-        self.loss_N = loss_N.detach()
-
-    def negatives(self, phase: str, branch: int) -> list[Tensor]:
-        """n_j = normalize(MLP([m, z_j])), z_j ~ N(0, I). In the N phase nothing but N learns; in the G phase, as in
-        the published code, gradient reaches G through m, unless ``summarize`` has cut it."""
-        context = self.context[branch]
-        if phase == "N":
-            context = [m.detach() for m in context]
-        images = self.branches[branch].source[0].shape[0]
-        noise = [self.draw_noise(phase, branch, layer, images) for layer in range(len(context))]
-        negatives = self.netN(context, noise)
-        self.made.append(negatives)
-        return negatives
-
-    def update_F_(self) -> None:
-        """F_ <- 0.9 F_ + 0.1 F."""
-        if self.netF_ is None:
-            return
-        with torch.no_grad():
-            for average, weight in zip(self.netF_.parameters(), self.netF.parameters(), strict=True):
-                average.lerp_(weight, 1 - MOMENTUM)
-
-    def negatives_reach_source(self) -> bool:
-        return not self.opt.detach_negatives
-
-    def draw_noise(self, phase: str, branch: int, layer: int, images: int) -> Tensor:
-        """z of one layer, (B, num_patches, 64), from N(0, 1)."""
-        shape = (images, self.opt.num_patches, self.netN.noise_nc)
-        return torch.randn(shape, generator=self.noise_rng, device=self.device)

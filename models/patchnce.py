@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from models.losses import patch_similarities
+from models.losses import as_one_image, patch_similarities
 
 
 class PatchNCELoss(nn.Module):
@@ -18,8 +18,9 @@ class PatchNCELoss(nn.Module):
         images = self.images(feat_q.shape[0])
         query, key = (f.reshape(images, -1, f.shape[-1]) for f in (feat_q, feat_k.detach()))
         negatives = None if feat_neg is None else feat_neg.reshape(images, -1, feat_neg.shape[-1])
-        across_images = self.opt.nce_includes_all_negatives_from_minibatch
-        positive, negative = patch_similarities(query, key, negatives, across_images)
+        if self.opt.nce_includes_all_negatives_from_minibatch:
+            query, key, negatives = map(as_one_image, (query, key, negatives))
+        positive, negative = patch_similarities(query, key, negatives)
         positive, negative = positive / self.opt.nce_T, negative / self.opt.nce_T
         return (positive.logaddexp(negative.logsumexp(dim=-1, keepdim=True)) - positive).flatten()
 

@@ -31,16 +31,10 @@ class Pix2PixModel(BaseModel):
         self.loss_names = ["G_GAN", "G_L1", "D_real", "D_fake"]
         self.visual_names = ["real_A", "fake_B", "real_B"]
         self.model_names = ["G", "D"] if self.isTrain else ["G"]
-        init = dict(init_type=opt.init_type, init_gain=opt.init_gain, no_antialias=opt.no_antialias)
-        init.update(gpu_ids=opt.gpu_ids, opt=opt)
-        self.netG = networks.define_G(
-            opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.normG, not opt.no_dropout,
-            no_antialias_up=opt.no_antialias_up, **init,
-        )  # fmt: skip
+        self.netG = networks.create_G(opt)
         if not self.isTrain:
             return
-        pair_nc = opt.input_nc + opt.output_nc
-        self.netD = networks.define_D(pair_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.normD, **init)
+        self.netD = networks.create_D(opt, opt.input_nc + opt.output_nc)
         self.criterionGAN = networks.GANLoss(opt.gan_mode).to(self.device)
         self.optimizer_G = self.adam(self.netG)
         self.optimizer_D = self.adam(self.netD)
@@ -66,7 +60,7 @@ class Pix2PixModel(BaseModel):
         loss_real = self.criterionGAN(self.judge(self.real_B), True).mean()
         ((loss_fake + loss_real) * 0.5).backward()
         self.apply_gradients("D", self.optimizer_D)
-        self.loss_D_fake, self.loss_D_real = loss_fake.detach(), loss_real.detach()
+        self.report({"D_fake": loss_fake, "D_real": loss_real})
 
     def update_G(self) -> None:
         """GAN(D(x, G(x)), real) + lambda_L1 |G(x) - y|, with D frozen."""
@@ -76,4 +70,4 @@ class Pix2PixModel(BaseModel):
         loss_L1 = F.l1_loss(self.fake_B, self.real_B) * self.opt.lambda_L1
         (loss_GAN + loss_L1).backward()
         self.apply_gradients("G", self.optimizer_G)
-        self.loss_G_GAN, self.loss_G_L1 = loss_GAN.detach(), loss_L1.detach()
+        self.report({"G_GAN": loss_GAN, "G_L1": loss_L1})

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.cut_model import Step
 from util.errors import UserError
 from util.flag_types import non_negative
 
@@ -44,21 +45,18 @@ class SingleImage:
                 )
             self.loss_names.append("idt")
 
-    def judge_real(self) -> tuple[Tensor, Tensor | float]:
+    def judge_real(self, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """GAN(D(y), real), and R1 = lambda_R1 / 2 * E |dD/dy|^2."""
         if self.opt.lambda_R1 == 0:
-            return super().judge_real()
-        real = self.real_B.detach().requires_grad_()
+            return super().judge_real(real)
+        real = real.detach().requires_grad_()
         prediction = self.netD(real)
         (gradient,) = torch.autograd.grad(prediction.sum(), real, create_graph=True)
         penalty = gradient.square().flatten(1).sum(dim=1).mean() * (self.opt.lambda_R1 / 2)
-        self.loss_D_R1 = penalty.detach()
-        return self.criterionGAN(prediction, True).mean(), penalty
+        return self.criterionGAN(prediction, True).mean(), {"D_R1": penalty}
 
-    def further_loss(self) -> Tensor | float:
+    def further_losses(self, step: Step) -> dict[str, Tensor]:
         """lambda_identity * mean |G(y) - y|."""
         if self.opt.lambda_identity == 0:
-            return 0.0
-        loss = F.l1_loss(self.idt_B, self.real_B) * self.opt.lambda_identity
-        self.loss_idt = loss.detach()
-        return loss
+            return {}
+        return {"idt": F.l1_loss(step.idt_B, step.real_B) * self.opt.lambda_identity}

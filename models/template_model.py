@@ -25,10 +25,7 @@ class TemplateModel(BaseModel):
         self.loss_names = ["G"]  # self.loss_G is printed, recorded and plotted
         self.visual_names = ["data_A", "data_B", "output"]  # self.data_A... are shown
         self.model_names = ["G"]  # self.netG is saved, loaded, moved to the device
-        self.netG = networks.define_G(
-            opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.normG, not opt.no_dropout, opt.init_type, opt.init_gain,
-            opt.no_antialias, opt.no_antialias_up, opt.gpu_ids, opt,
-        )  # fmt: skip
+        self.netG = networks.create_G(opt)
         if self.isTrain:
             self.optimizer = self.adam(self.netG)
             self.optimizers = [self.optimizer]  # their learning rates follow --lr_policy, their states are saved
@@ -52,4 +49,4 @@ class TemplateModel(BaseModel):
         loss = F.l1_loss(self.output, self.data_B) * self.opt.lambda_regression
         loss.backward()
         self.apply_gradients("G", self.optimizer)  # a step that leaves out NaN and Inf
-        self.loss_G = loss.detach()
+        self.report({"G": loss})  # self.loss_G, without its graph

@@ -23,10 +23,7 @@ class TestModel(BaseModel):
         super().__init__(opt)
         self.visual_names = ["real", "fake"]
         self.model_names = ["G" + opt.model_suffix]
-        self.netG = networks.define_G(
-            opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.normG, not opt.no_dropout, opt.init_type, opt.init_gain,
-            opt.no_antialias, opt.no_antialias_up, opt.gpu_ids, opt,
-        )  # fmt: skip
+        self.netG = networks.create_G(opt)
         setattr(self, "netG" + opt.model_suffix, self.netG)
 
     def set_input(self, input: dict) -> None:

@@ -41,6 +41,7 @@ from models.negative_analysis import (
     load_contrastive,
     measure,
     nearest_regions,
+    translate,
 )  # fmt: skip
 from util import html
 from util.errors import UserError, run
@@ -185,16 +186,17 @@ def mean_and_spread(values: np.ndarray) -> str:
     return f"{values.mean():.3f} ± {values.std():.3f}"
 
 
-def regions(model: CUTModel, images: list[torch.Tensor], shown: int, places: list[tuple[float, float]]) -> str:
+def regions(model: CUTModel, images: list[torch.Tensor], shown: int, points: list[tuple[float, float]]) -> str:
     """The paper's Fig. 5: for each query a table with a row a layer."""
     sources, candidates = [tensor2im(image) for image in images], candidate_keys(model, images)
     heads = ["layer", "query", "positive", *["nearest region"] * SHOWN_NEGATIVES]
     head = "<tr>" + "".join(f"<th>{name}</th>" for name in heads) + "</tr>"
     sections = ""
     for index, image in enumerate(images[:shown]):
-        for x, y in places:
-            queries = nearest_regions(model, image, index, (x, y), candidates, SHOWN_NEGATIVES)
-            output = tensor2im(model.fake_B)
+        translated = translate(model, image)
+        output = tensor2im(translated.output)
+        for x, y in points:
+            queries = nearest_regions(model, translated, index, (x, y), candidates, SHOWN_NEGATIVES)
             rows = ""
             for name, query in zip(model.nce_layers, queries, strict=True):
                 cells = [picture(crop(each, query.place), 72) for each in (output, sources[index])]

@@ -35,6 +35,10 @@ __all__ = [
     "UnetGenerator",
     "Upsample",
     "cal_gradient_penalty",
+    "create_D",
+    "create_F",
+    "create_G",
+    "create_N",
     "define_D",
     "define_F",
     "define_G",
@@ -125,3 +129,34 @@ def define_D(
 
 define_G = as_cyclegan_calls(define_G, 8, no_antialias=True, no_antialias_up=True)
 define_D = as_cyclegan_calls(define_D, 7, no_antialias=True)
+
+
+# The same from options: what models of ours call.
+
+
+def create_G(opt, input_nc: int | None = None, output_nc: int | None = None) -> nn.Module:
+    """The generator that the options describe, of other channels than theirs where some are given."""
+    return define_G(
+        input_nc or opt.input_nc, output_nc or opt.output_nc, opt.ngf, opt.netG, opt.normG, not opt.no_dropout,
+        opt.init_type, opt.init_gain, opt.no_antialias, opt.no_antialias_up, opt.gpu_ids, opt,
+    )  # fmt: skip
+
+
+def create_D(opt, input_nc: int) -> nn.Module:
+    """The discriminator that the options describe, for images of ``input_nc`` channels."""
+    return define_D(
+        input_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.normD, opt.init_type, opt.init_gain, opt.no_antialias,
+        opt.gpu_ids, opt,
+    )  # fmt: skip
+
+
+def create_F(opt, channels: list[int]) -> PatchProjector:
+    """F that the options describe, for encoder features of these widths."""
+    init = dict(init_type=opt.init_type, init_gain=opt.init_gain, gpu_ids=opt.gpu_ids)
+    return define_F(opt.input_nc, opt.netF, **init, opt=opt, channels=channels)
+
+
+def create_N(opt, netF: PatchProjector) -> nn.Module:
+    """The negative source that the options describe, beside ``netF``."""
+    widths = netF.channels, netF.out_channels()
+    return define_N(opt.netN, *widths, opt.netF_nc, opt.num_patches, opt.init_type, opt.init_gain, opt.gpu_ids)

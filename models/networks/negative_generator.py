@@ -1,7 +1,7 @@
 """N: makes negatives for each image out of noise and a summary of the image's features (NEGCUT, section 3).
 
-A negative source has two methods. ``context`` takes what it needs of the source image's features, once a step:
-nothing in it depends on N's weights. ``forward(context, noise)`` makes the negatives, once a phase.
+A negative source has two methods. ``summarize`` takes what it needs of the source image's features, once a step:
+nothing in it depends on N's weights. ``forward(summary, noise)`` makes the negatives, once a phase.
 ``noise_nc`` says how wide the noise is, ``needs_average`` whether there has to be an F_.
 """
 
@@ -28,16 +28,17 @@ class NegativeMLP(nn.Module):
     def summary_channels(self, out_channels: list[int], nc: int) -> list[int]:
         return out_channels
 
-    def forward(self, context: list[Tensor], noise: list[Tensor]) -> list[Tensor]:
-        """Summaries (B, width) and noise (B, n, 64) of each layer -> negatives (B, n, out) of unit length."""
+    def forward(self, summary: list[Tensor], noise: list[Tensor]) -> list[Tensor]:
+        """Summary m (B, width) and noise (B, n, 64) of each layer -> negatives (B, n, out) of unit length."""
         negatives = []
-        for layer, (m, z) in enumerate(zip(self.summaries(context), noise, strict=True)):
+        for layer, (m, z) in enumerate(zip(self.means(summary), noise, strict=True)):
             m = m.unsqueeze(1).expand(-1, z.shape[1], -1)
             negatives.append(l2_normalize(self.get_submodule(f"mlp_{layer}")(torch.cat((m, z.to(m.dtype)), dim=2))))
         return negatives
 
-    def summaries(self, context: list[Tensor]) -> list[Tensor]:
-        return context
+    def means(self, summary: list[Tensor]) -> list[Tensor]:
+        """m of each layer, (B, width)."""
+        return summary
 
 
 class MomentumNegatives(NegativeMLP):
@@ -45,14 +46,14 @@ class MomentumNegatives(NegativeMLP):
 
     needs_average = True
 
-    def context(self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None) -> list[Tensor]:
+    def summarize(self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None) -> list[Tensor]:
         return netF_.spatial_mean(features)
 
 
 class ProjectedNegatives(NegativeMLP):
     """``neg_gen_al``: m is the mean projection by F itself, which learns through it in the G step."""
 
-    def context(self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None) -> list[Tensor]:
+    def summarize(self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None) -> list[Tensor]:
         return netF.spatial_mean(features)
 
 
@@ -67,11 +68,11 @@ class ConvNegatives(NegativeMLP):
     def summary_channels(self, out_channels: list[int], nc: int) -> list[int]:
         return [nc] * len(out_channels)
 
-    def context(self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None) -> list[Tensor]:
+    def summarize(self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None) -> list[Tensor]:
         return features
 
-    def summaries(self, context: list[Tensor]) -> list[Tensor]:
-        return [self.get_submodule(f"conv_{layer}")(f).mean(dim=(2, 3)) for layer, f in enumerate(context)]
+    def means(self, summary: list[Tensor]) -> list[Tensor]:
+        return [self.get_submodule(f"conv_{layer}")(f).mean(dim=(2, 3)) for layer, f in enumerate(summary)]
 
 
 class LearnedNegatives(nn.Module):
@@ -87,12 +88,12 @@ class LearnedNegatives(nn.Module):
         self.neg_sample = nn.Parameter(torch.empty(len(channels), 1, num_patches, out_channels[0]))
         nn.init.xavier_normal_(self.neg_sample)
 
-    def context(self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None) -> list[Tensor]:
+    def summarize(self, features: list[Tensor], netF: PatchProjector, netF_: PatchProjector | None) -> list[Tensor]:
         return [f.new_empty(f.shape[0], 0) for f in features]  # only the number of images
 
-    def forward(self, context: list[Tensor], noise: list[Tensor]) -> list[Tensor]:
+    def forward(self, summary: list[Tensor], noise: list[Tensor]) -> list[Tensor]:
         tables = l2_normalize(self.neg_sample)
-        return [table.expand(m.shape[0], -1, -1) for table, m in zip(tables, context, strict=True)]
+        return [table.expand(m.shape[0], -1, -1) for table, m in zip(tables, summary, strict=True)]
 
 
 SOURCES = {

@@ -81,9 +81,9 @@ def test_no_number_of_patches_means_all_positions(tmp_path):
 def test_negatives_stay_num_patches_where_a_layer_has_fewer_positions(tmp_path):
     made = make(tmp_path, "--num_patches", "40", "--netF_nc", "64")
     made.set_input(batch_of())
-    made.forward()
-    made.context, made.made = [made.summarize(branch.source) for branch in made.branches], []
-    for negatives in made.negatives("G", 0):
+    step = made.forward()
+    made.summarize(step.branches)
+    for negatives in made.negatives("G", 0, step.branches[0]):
         assert negatives.shape == (1, 40, 64)
         assert torch.allclose(negatives.norm(dim=-1), torch.ones(1, 40), atol=1e-2)
 
@@ -145,8 +145,8 @@ def test_a_layer_in_front_of_a_relu_has_its_true_value(tmp_path):
     """Layer 2 is a norm; the published code's in-place ReLU overwrites it."""
     made = make(tmp_path, "--nce_layers", "2,5,9", model="cut")
     made.set_input(batch_of())
-    made.forward()
-    for layer, feature in zip((2, 5, 9), made.branches[0].source, strict=True):
+    step = made.forward()
+    for layer, feature in zip((2, 5, 9), step.branches[0].source, strict=True):
         with torch.no_grad():
             torch.testing.assert_close(feature, made.netG.model[: layer + 1](made.real_A))
         assert feature.min() < -0.5
@@ -164,8 +164,8 @@ def test_the_last_layer_is_minus_one(model, tmp_path):
     step(made)
     assert made.nce_layers == [0, -1]  # the published list grows
     made.set_input(batch_of())
-    made.forward()
-    assert torch.equal(made.branches[0].source[1], made.fake_B)
+    (source, *_) = made.forward().branches
+    assert torch.equal(source.source[1], made.fake_B)
 
 
 @pytest.mark.parametrize("model", ["cut", "negcut"])
@@ -236,8 +236,10 @@ def test_images_of_another_size_go_through_G_by_themselves(mirrored, tmp_path):
     model = make(tmp_path)
     batch = batch_of(1, 2)
     together = model.encode([batch["A"], batch["B"]], mirrored)
-    apart = [model.encode([images], mirrored)[0] for images in (batch["A"], batch["B"])]
-    torch.testing.assert_close(together, apart)
+    apart = [model.encode([images], mirrored) for images in (batch["A"], batch["B"])]
+    apart = [one for (one,), _ in apart], [branch for _, (branch,) in apart]
+    torch.testing.assert_close(together[0], apart[0])
+    torch.testing.assert_close([vars(branch) for branch in together[1]], [vars(branch) for branch in apart[1]])
 
     batch["B"] = batch["B"][..., :12]
     model.set_input(batch)
@@ -265,15 +267,17 @@ def test_negatives_of_the_whole_batch(tmp_path):
 # Phases
 
 
-def at_phase(made, phase: str) -> None:
-    """Everything up to, and without, ``phase``."""
+def at_phase(made, phase: str):
+    """A call of ``phase``, after everything up to it."""
     made.set_input(batch_of())
-    made.forward()
-    made.context = [made.summarize(branch.source) for branch in made.branches]
-    for method in [made.update_D, made.update_N, made.update_G_and_F, made.update_F_]:
-        if method.__name__ == phase:
-            return
-        method()
+    step = made.forward()
+    made.summarize(step.branches)
+    calls = {f.__name__: lambda f=f: f(step) for f in (made.update_D, made.update_N, made.update_G_and_F)}
+    calls["update_F_"] = made.update_F_
+    for name, call in calls.items():
+        if name == phase:
+            return call
+        call()
 
 
 @pytest.mark.parametrize(
@@ -284,11 +288,11 @@ def test_a_phase_changes_only_its_networks(phase, changes, netN, tmp_path):
     made = make(tmp_path, "--netN", netN)
     if phase == "update_F_" and made.netF_ is None:
         return
-    at_phase(made, phase)
+    update = at_phase(made, phase)
     for net in made.networks().values():
         net.zero_grad()
     before = copied(made)
-    getattr(made, phase)()
+    update()
     assert changed(made, before) == changes
     with_gradient = {n for n, net in made.networks().items() if any(p.grad is not None for p in net.parameters())}
     assert with_gradient == changes - {"F_"}  # and no other backward pass is paid for
@@ -319,10 +323,10 @@ def test_momentum_init(tmp_path):
 
 def gradient_of_G(made) -> torch.Tensor:
     """In the G phase of the first step."""
-    at_phase(made, "update_G_and_F")
+    update = at_phase(made, "update_G_and_F")
     made.netG.zero_grad()
     made.apply_gradients = lambda *_: None
-    made.update_G_and_F()
+    update()
     return torch.cat([p.grad.flatten() for p in made.netG.parameters()])
 
 
@@ -339,27 +343,31 @@ def test_gradient_through_the_negatives(netN, mode, tmp_path):
     for made in (through, detached, constant):
         made.draw_flip = lambda: True
     negatives = constant.negatives
-    constant.negatives = lambda phase, branch: [n.detach() if phase == "G" else n for n in negatives(phase, branch)]
+    constant.negatives = lambda phase, *of: [n.detach() if phase == "G" else n for n in negatives(phase, *of)]
     through, detached, constant = map(gradient_of_G, (through, detached, constant))
     torch.testing.assert_close(detached, constant)
     difference = (through - detached).norm() / detached.norm()
     assert difference == 0 if netN == "neg_param" else difference > 1e-3  # a table knows no image
 
 
+def watch_negatives(made) -> list:
+    """What ``made.negatives`` returns from now on."""
+    seen, make_negatives = [], made.negatives
+    made.negatives = lambda *of: seen.append(make_negatives(*of)) or seen[-1]
+    return seen
+
+
 def test_diversity_of_the_last_or_of_both_branches(tmp_path):
     """Published: only the identity branch's negatives are spread."""
     losses = {}
     for both in (False, True):
-        made = make(tmp_path, "--lambda_MS_neg", "1", *["--diversity_both"] * both)
-        at_phase(made, "update_N")
-        made.update_N()
+        made, without = (make(tmp_path, "--lambda_MS_neg", w, *["--diversity_both"] * both) for w in ("1", "0"))
+        of_branches = watch_negatives(made)
+        loss = at_phase(made, "update_N")()["N"]
         spread = [
-            torch.stack([(n[:, :6] - n[:, 6:]).abs().mean() for n in layers]).mean().item() for layers in made.made
+            torch.stack([(n[:, :6] - n[:, 6:]).abs().mean() for n in layers]).mean().item() for layers in of_branches
         ]
-        without = make(tmp_path, "--lambda_MS_neg", "0")
-        at_phase(without, "update_N")
-        without.update_N()
-        losses[both] = without.loss_N.item() - made.loss_N.item()
+        losses[both] = (at_phase(without, "update_N")()["N"] - loss).item()
         assert losses[both] == pytest.approx(sum(spread) / 2 if both else spread[-1], rel=1e-4)
     assert losses[False] != losses[True]
 
@@ -384,11 +392,10 @@ def test_lr_N_acts(tmp_path):
 def test_steps_without_contrast(tmp_path):
     made = make(tmp_path, "--lambda_NCE", "3")
     values, seen = [0.1, 0.0029, 0.0, 1e-9, 0.0031, 0.002], []
+    made.update_N = lambda step: {}
     for value in values:
-        made.contrastive_losses = lambda phase, value=value: [
-            made.netG.model[1].bias.sum() * 0 + made.netN.mlp_0[0].bias.sum() * 0 + v for v in (value, 5.0)
-        ]
-        made.update_N = lambda: None
+        nce = iter((value, 5.0))  # of the two branches
+        made.nce = lambda queries, *_, nce=nce: queries[0].sum() * 0 + next(nce)
         step(made)
         seen.append(made.get_current_statistics()["steps_without_contrast"])
     assert seen == [0, 1, 2, 3, 0, 1]  # below 0.001 per unit of lambda_NCE
@@ -406,9 +413,9 @@ def test_similarities_are_those_of_a_plain_loop(model, tmp_path):
             ids[layer] = found
         return found
 
-    def watched_negatives(phase, branch):
-        found = make_negatives(phase, branch)
-        if phase == "G" and branch == 0:
+    def watched_negatives(phase, index, branch):
+        found = make_negatives(phase, index, branch)
+        if phase == "G" and index == 0:
             negatives.append(found)
         return found
 
@@ -416,9 +423,9 @@ def test_similarities_are_those_of_a_plain_loop(model, tmp_path):
     update = made.update_G_and_F
     wanted = {}
 
-    def watched_update():
-        source, translation, F = made.branches[0].source, made.branches[0].translation, copy.deepcopy(made.netF)
-        update()
+    def watched_update(step):
+        source, translation, F = step.branches[0].source, step.branches[0].translation, copy.deepcopy(made.netF)
+        losses = update(step)
         for layer, number in enumerate(made.nce_layers):
             positive, negative = [], []
             for image in range(2):
@@ -432,6 +439,7 @@ def test_similarities_are_those_of_a_plain_loop(model, tmp_path):
                     ]
             wanted[f"similarity_positive_{number}"] = torch.stack(positive).mean().item()
             wanted[f"similarity_negative_{number}"] = torch.stack(negative).mean().item()
+        return losses
 
     made.update_G_and_F = watched_update
     step(made, 1, 2)

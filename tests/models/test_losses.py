@@ -11,11 +11,14 @@ from torch.nn import functional as F
 
 from models.losses import (
     GANLoss,
+    as_one_image,
     cal_gradient_penalty,
+    contrastive_loss,
     diversity_loss,
+    info_nce,
+    mean_similarities,
     patch_nce_loss,
     patch_similarities,
-    similarity_statistics,
 )
 from util.errors import UserError
 
@@ -87,18 +90,16 @@ def test_an_unknown_mode():
 # Contrastive
 
 
-def plain_nce(query, key, negatives, temperature: float, across_images: bool) -> float:
+def plain_nce(query, key, negatives, temperature: float) -> float:
     """-log softmax of the positive among it and the negatives, a query at a time; CUT's own place has cosine -10."""
     images, patches = query.shape[:2]
     losses = []
     for b in range(images):
         for i in range(patches):
             if negatives is None:
-                others = [(c, j) for c in (range(images) if across_images else [b]) for j in range(patches)]
-                logits = [-10.0 if (c, j) == (b, i) else (query[b, i] @ key[c, j]).item() for c, j in others]
+                logits = [-10.0 if j == i else (query[b, i] @ key[b, j]).item() for j in range(patches)]
             else:
-                others = negatives.flatten(0, 1) if across_images else negatives[b]
-                logits = [(query[b, i] @ n).item() for n in others]
+                logits = [(query[b, i] @ n).item() for n in negatives[b]]
             positive = (query[b, i] @ key[b, i]).item() / temperature
             largest = max([positive, *(x / temperature for x in logits)])
             total = math.exp(positive - largest) + sum(math.exp(x / temperature - largest) for x in logits)
@@ -112,13 +113,19 @@ def test_nce_equals_a_plain_loop(size, with_negatives, across, temperature):
     images, patches, count, channels = size
     query, key = unit(images, patches, channels), unit(images, patches, channels, seed=1)
     negatives = unit(images, count, channels, seed=2) if with_negatives else None
-    positive, negative = patch_similarities(query, key, negatives, across)
+    loss = contrastive_loss([query, key], [key, key], [negatives] * 2, temperature, across).item()  # of two layers
+    own = info_nce(*((key, key, negatives) if not across else map(as_one_image, (key, key, negatives))), temperature)
+    if across:
+        query, key, negatives = map(as_one_image, (query, key, negatives))
+    positive, negative = patch_similarities(query, key, negatives)
     total = images * patches
     assert positive.shape == ((1, total, 1) if across else (images, patches, 1))
     expected = count * images if with_negatives else total
     assert negative.shape[-1] == (expected if across else count if with_negatives else patches)
-    wanted = plain_nce(query, key, negatives, temperature, across)
+    wanted = plain_nce(query, key, negatives, temperature)
     assert patch_nce_loss(positive, negative, temperature).item() == pytest.approx(wanted, abs=1e-12)
+    assert info_nce(query, key, negatives, temperature).item() == pytest.approx(wanted, abs=1e-12)
+    assert loss == pytest.approx((wanted + own.item()) / 2, abs=1e-12)
 
 
 def test_nce_at_its_limits():
@@ -126,8 +133,8 @@ def test_nce_at_its_limits():
     query = unit(1, 4, 8)
     far, same = -query[:, :1].expand(1, 256, 8), query[:, :1].expand(1, 256, 8)
     one = query[:, :1]
-    assert patch_nce_loss(*patch_similarities(one, one, far, False), 0.07).item() < 1e-9
-    assert patch_nce_loss(*patch_similarities(one, one, same, False), 0.07).item() == pytest.approx(math.log(257))
+    assert patch_nce_loss(*patch_similarities(one, one, far), 0.07).item() < 1e-9
+    assert patch_nce_loss(*patch_similarities(one, one, same), 0.07).item() == pytest.approx(math.log(257))
     orthogonal = torch.zeros(1, 256, 1, dtype=torch.float64)
     wanted = math.log(1 + 256 * math.exp(-1 / 0.07))
     found = patch_nce_loss(torch.ones(1, 1, 1, dtype=torch.float64), orthogonal.transpose(1, 2), 0.07)
@@ -137,9 +144,9 @@ def test_nce_at_its_limits():
 def test_nce_is_fp32_under_autocast():
     query, key = unit(1, 4, 8).float(), unit(1, 4, 8, seed=1).float()
     with torch.autocast("cpu", torch.bfloat16):
-        positive, negative = patch_similarities(query, key, None, False)
+        positive, negative = patch_similarities(query, key, None)
     assert positive.dtype == negative.dtype == torch.float32
-    assert torch.equal(negative, patch_similarities(query, key, None, False)[1])
+    assert torch.equal(negative, patch_similarities(query, key, None)[1])
 
 
 @few
@@ -148,7 +155,7 @@ def test_statistics_leave_the_own_place_out(size, own):
     images, patches, count, channels = size
     query, key = unit(images, patches, channels), unit(images, patches, channels, seed=1)
     negatives = None if own else unit(images, count, channels, seed=2)
-    found = similarity_statistics(7, *patch_similarities(query, key, negatives, False), own)
+    positive, negative = mean_similarities(query, key, negatives)
     pairs = [
         (query[b, i] @ other).item()
         for b in range(images)
@@ -156,8 +163,8 @@ def test_statistics_leave_the_own_place_out(size, own):
         for j, other in enumerate(key[b] if own else negatives[b])
         if not own or i != j
     ]
-    assert found["similarity_positive_7"].item() == pytest.approx((query * key).sum(-1).mean().item())
-    assert found["similarity_negative_7"].item() == pytest.approx(sum(pairs) / len(pairs) if pairs else 0, abs=1e-9)
+    assert positive.item() == pytest.approx((query * key).sum(-1).mean().item())
+    assert negative.item() == pytest.approx(sum(pairs) / len(pairs) if pairs else 0, abs=1e-9)
 
 
 @few

@@ -1,6 +1,7 @@
 """models/negative_analysis.py on untrained networks."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,10 +56,10 @@ def test_a_negative_that_is_a_regions_key_is_found_there(tmp_path, images):
         return next(i for i, owner in enumerate(owners) if owner == 2 and min(places[i]) > 7)
 
     wanted = [inner(owners, places) for _, owners, places in candidates]
-    made = [keys[i][None, None] for (keys, *_), i in zip(candidates, wanted, strict=True)]
-    model.negatives = lambda phase, branch: made
+    negatives = [keys[i][None, None] for (keys, *_), i in zip(candidates, wanted, strict=True)]
+    translated = replace(translate(model, images[0]), negatives=negatives)
     for query, (_, owners, places), i in zip(
-        nearest_regions(model, images[0], 0, (0.5, 0.5), candidates, 6), candidates, wanted, strict=True
+        nearest_regions(model, translated, 0, (0.5, 0.5), candidates, 6), candidates, wanted, strict=True
     ):
         assert query.nearness == [pytest.approx(1, abs=1e-5)]
         assert (query.image, query.region) == ([owners[i]], [places[i]])
@@ -67,7 +68,7 @@ def test_a_negative_that_is_a_regions_key_is_found_there(tmp_path, images):
 def test_cuts_negatives_are_other_places_of_the_same_image(tmp_path, images):
     model = model_of(tmp_path, "--model=cut")
     candidates = candidate_keys(model, images)
-    queries = nearest_regions(model, images[1], 1, (0.3, 0.6), candidates, count=10**6)
+    queries = nearest_regions(model, translate(model, images[1]), 1, (0.3, 0.6), candidates, count=10**6)
     for query, (_, owners, _) in zip(queries, candidates, strict=True):
         assert len(query.cosine) == owners.count(1) - 1 and query.cosine == sorted(query.cosine, reverse=True)
         assert np.allclose(query.nearness, 1, atol=1e-3)
@@ -78,8 +79,7 @@ def test_cuts_negatives_are_other_places_of_the_same_image(tmp_path, images):
 
 def test_places_are_pixels_of_the_image(tmp_path, images):
     model = model_of(tmp_path, "--model=cut")
-    with torch.no_grad():
-        features = translate(model, images[0])[0].source
+    features = translate(model, images[0]).branch.source
     padded, *_, deepest = features
     assert grid(model, padded) == (SIZE + 6, SIZE + 6)  # padded by 3
     assert center(3, 4, grid(model, padded), (SIZE, SIZE)) == (1.5, 0.5)

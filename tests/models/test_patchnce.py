@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from models.losses import patch_nce_loss, patch_similarities
+from models.losses import contrastive_loss, info_nce
 from models.patchnce import PatchNCELoss
 
 
@@ -30,7 +30,7 @@ def test_it_is_our_loss(across, images, with_negatives):
     crit = PatchNCELoss(options(nce_includes_all_negatives_from_minibatch=across))
     loss = crit(query.flatten(0, 1), key.flatten(0, 1), None if negatives is None else negatives.flatten(0, 1))
     assert loss.shape == (images * 8,)
-    wanted = patch_nce_loss(*patch_similarities(query, key.detach(), negatives, across), 0.07)
+    wanted = contrastive_loss([query], [key.detach()], [negatives], 0.07, across)
     assert torch.allclose(loss.mean(), wanted)
     loss.mean().backward()
     assert key.grad is None and query.grad is not None
@@ -41,4 +41,4 @@ def test_layers_with_fewer_positions_than_patches():
     torch.manual_seed(0)
     query, key = features(3, patches=9), features(3, patches=9)
     loss = PatchNCELoss(options(num_patches=256))(query.flatten(0, 1), key.flatten(0, 1))
-    assert torch.allclose(loss.mean(), patch_nce_loss(*patch_similarities(query, key, None, False), 0.07))
+    assert torch.allclose(loss.mean(), info_nce(query, key, None, 0.07))

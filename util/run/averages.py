@@ -17,6 +17,8 @@ def ema_factor(ema_decay: float, images: int) -> float:
 @torch.no_grad()
 def update_average(average: nn.Module, net: nn.Module, factor: float) -> None:
     """average <- factor * average + (1 - factor) * net; statistics of norms are copied."""
-    torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - factor)
+    weights = list(average.parameters())
+    if weights:  # F has none with --netF sample
+        torch._foreach_lerp_(weights, list(net.parameters()), 1 - factor)
     for ours, theirs in zip(average.buffers(), net.buffers(), strict=True):
         ours.copy_(theirs)

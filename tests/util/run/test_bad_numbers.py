@@ -1,5 +1,6 @@
 """A NaN or Inf, in an image or in a gradient, never reaches the weights."""
 
+import dataclasses
 import math
 
 import pytest
@@ -103,11 +104,9 @@ def test_the_run_names_phase_and_images_and_stops_in_the_end(images, tmp_path, m
 
     update_D, steps = CUTModel.update_D, iter(range(1, 1000))
 
-    def bad_D(model):
-        if next(steps) >= 5:
-            model.real_B = model.real_B * math.nan
-        update_D(model)
-        model.real_B = torch.zeros_like(model.real_B)
+    def bad_D(model, step):
+        real = step.real_B * (math.nan if next(steps) >= 5 else 1)
+        return update_D(model, dataclasses.replace(step, real_B=real))
 
     monkeypatch.setattr(CUTModel, "update_D", bad_D)
     with pytest.raises(UserError, match="--max_bad_steps 3: as many D steps in a row had NaN or Inf; the last good"):

@@ -22,10 +22,10 @@ class Rerun(StepGraph):
 
     def record(self):
         self.records += 1
-        state, quiet = copy.deepcopy(training_state(self.model)), self.model.quiet_steps.clone()
+        state, count = copy.deepcopy(training_state(self.model)), self.model.steps_without_contrast.clone()
         self.model.run_step()
         load_training_state(self.model, state, 1)  # recording changes nothing
-        self.model.quiet_steps.copy_(quiet)
+        self.model.steps_without_contrast.copy_(count)
 
     def repeat(self):
         given, model = iter(self.draws), self.model
