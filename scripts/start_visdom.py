@@ -4,17 +4,17 @@
     python scripts/start_visdom.py --fetch_assets DIR   # with network: the page's files, to carry over
     python scripts/start_visdom.py --assets DIR         # without
 
-Visdom's package lacks the scripts and styles of its own page. Those that are missing are put into the
-installed package once: from --assets, with the npm client, or by Visdom's own download.
+Visdom's package lacks the scripts and styles of its own page. Those that are missing, or other than published, are put
+into the installed package: from --assets, with the npm client, or by Visdom's own download. Whatever the way, each is
+compared with its hash in visdom_files.json. Packages fetched with npm are kept in the user's cache folder.
 """
 
 import argparse
+import json
 import logging
-import shutil
 import socket
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,55 +24,17 @@ import repository  # noqa: F401
 
 from util.errors import UserError, run
 from util.files import write_atomic
+from util.npm import archive, archive_name, matches, members
 
-BOOTSTRAP, MATHJAX_2 = "bootstrap@3.3.7", "mathjax@2.7.5"
-# the file in Visdom's static/ -> (package of npm, file in it)
-FILES = {
-    "js/jquery.min.js": ("jquery@3.1.1", "dist/jquery.min.js"),
-    "js/bootstrap.min.js": (BOOTSTRAP, "dist/js/bootstrap.min.js"),
-    "css/bootstrap.min.css": (BOOTSTRAP, "dist/css/bootstrap.min.css"),
-    "fonts/glyphicons-halflings-regular.eot": (BOOTSTRAP, "dist/fonts/glyphicons-halflings-regular.eot"),
-    "fonts/glyphicons-halflings-regular.ttf": (BOOTSTRAP, "dist/fonts/glyphicons-halflings-regular.ttf"),
-    "fonts/glyphicons-halflings-regular.woff": (BOOTSTRAP, "dist/fonts/glyphicons-halflings-regular.woff"),
-    "fonts/glyphicons-halflings-regular.woff2": (BOOTSTRAP, "dist/fonts/glyphicons-halflings-regular.woff2"),
-    "js/react-react.min.js": ("react@16.2.0", "umd/react.production.min.js"),
-    "js/react-dom.min.js": ("react-dom@16.2.0", "umd/react-dom.production.min.js"),
-    "js/react-modal.min.js": ("react-modal@3.1.10", "dist/react-modal.min.js"),
-    "js/plotly-plotly.min.js": ("plotly.js-dist-min@2.11.1", "plotly.min.js"),
-    "js/sjcl.js": ("sjcl@1.0.7", "sjcl.js"),
-    "js/layout_bin_packer.js": ("layout-bin-packer@1.4.0", "dist/layout-bin-packer.js"),
-    "js/d3.v3.min.js": ("d3@3.5.17", "d3.min.js"),
-    "js/d3-selection-multi.v1.js": ("d3-selection-multi@1.0.1", "build/d3-selection-multi.js"),
-    "js/saveSvgAsPng.js": ("save-svg-as-png@1.4.17", "lib/saveSvgAsPng.js"),
-}
-FILES_0_2 = {
-    "css/react-resizable-styles.css": ("react-resizable@1.4.6", "css/styles.css"),
-    "css/react-grid-layout-styles.css": ("react-grid-layout@0.16.3", "css/styles.css"),
-} | {
-    f"js/mathjax/2.7.5/{file}": (MATHJAX_2, file)
-    for file in (
-        "MathJax.js",
-        "config/Safe.js",
-        "config/TeX-AMS-MML_HTMLorMML.js",
-        "extensions/Safe.js",
-        "jax/output/SVG/jax.js",
-        "jax/output/SVG/config.js",
-        "jax/output/SVG/fonts/TeX/fontdata.js",
-        "jax/output/SVG/fonts/TeX/Size1/Regular/Main.js",
-    )
-}
-FILES_0_3 = {
-    "css/react-resizable-styles.css": ("react-resizable@3.1.3", "css/styles.css"),
-    "css/react-grid-layout-styles.css": ("react-grid-layout@2.2.3", "css/styles.css"),
-    "js/mathjax/3.2.2/es5/tex-mml-svg.js": ("mathjax@3.2.2", "es5/tex-mml-svg.js"),
-}
+LOCK = Path(__file__).with_name("visdom_files.json")  # packages and files with their published hashes
 
 
-def page_files() -> dict[str, tuple[str, str]]:
-    """What the installed version's page loads and its package lacks."""
+def pinned_packages() -> dict[str, dict]:
+    """npm package -> its hash, and of its files that the installed version's page loads: hash and place in static/."""
     from visdom import __version__
 
-    return FILES | (FILES_0_2 if __version__.startswith("0.2") else FILES_0_3)
+    pinned = json.loads(LOCK.read_text())
+    return pinned["any version"] | pinned["0.2" if __version__.startswith("0.2") else "0.3"]
 
 
 def static_folder() -> Path:
@@ -81,69 +43,73 @@ def static_folder() -> Path:
     return Path(get_visdom_path("static"))
 
 
-def missing_files(folder: Path) -> dict[str, tuple[str, str]]:
-    return {file: source for file, source in page_files().items() if not (folder / file).is_file()}
+def wanted_files(static: Path) -> dict[str, dict]:
+    """The packages, with those of their files alone that ``static`` lacks or has other than published."""
+
+    def is_good(file: dict) -> bool:
+        path = static / file["static"]
+        return path.is_file() and matches(path.read_bytes(), file["integrity"])
+
+    wanted = {
+        package: lock | {"files": {name: file for name, file in lock["files"].items() if not is_good(file)}}
+        for package, lock in pinned_packages().items()
+    }
+    return {package: lock for package, lock in wanted.items() if lock["files"]}
 
 
-def copy_assets(source: Path, target: Path) -> None:
-    absent = sorted(missing_files(source))
-    if absent:
-        raise UserError(
-            f"--assets {source} lacks {', '.join(absent[:3])}{' and more' * (len(absent) > 3)}; "
-            "make the folder with --fetch_assets and the same Visdom version"
-        )
-    for file in missing_files(target):
-        (target / file).parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(target / file, (source / file).read_bytes())
+def install(static: Path, assets: Path | None) -> None:
+    """Put what ``static`` lacks into it."""
+    for package, lock in wanted_files(static).items():
+        for name, content in members(package, lock["integrity"], lock["files"], assets).items():
+            path = static / lock["files"][name]["static"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, content)
 
 
-def fetch_with_npm(target: Path) -> None:
-    """Put the missing files into ``target``. Of each package only these members are read and nothing runs."""
-    npm = shutil.which("npm")
-    if npm is None:
-        raise UserError("npm isn't installed, so the page's files can't be fetched with it")
-    wanted: dict[str, dict[str, str]] = {}
-    for file, (package, member) in missing_files(target).items():
-        wanted.setdefault(package, {})[member] = file
-    with tempfile.TemporaryDirectory() as folder:
-        for i, (package, members) in enumerate(wanted.items(), 1):
-            print(f"fetching {package} ({i} of {len(wanted)})", flush=True)
-            command = [npm, "pack", "--silent", "--ignore-scripts", "--fetch-retries=1", package]
-            try:
-                subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
-            except (subprocess.SubprocessError, OSError) as error:
-                said = (getattr(error, "stderr", b"") or b"").decode(errors="replace").strip().splitlines()
-                raise UserError(f"npm could not fetch {package}: {said[0] if said else error}") from error
-            (archive,) = Path(folder).glob("*.tgz")
-            with tarfile.open(archive) as tar:
-                for member, file in members.items():
-                    content = tar.extractfile(tar.getmember(f"package/{member}")).read()
-                    (target / file).parent.mkdir(parents=True, exist_ok=True)
-                    write_atomic(target / file, content)
-            archive.unlink()
+def complete(static: Path, assets: Path | None = None) -> None:
+    """Make the page whole, from ``assets``, else with npm or Visdom's own download, or say what is missing."""
 
+    def wanted() -> tuple[list[Path], list[Path]]:
+        """Files that are missing, and files that are there but other than published."""
+        paths = [static / file["static"] for lock in wanted_files(static).values() for file in lock["files"].values()]
+        return [path for path in paths if not path.exists()], [path for path in paths if path.exists()]
 
-def complete(static: Path) -> None:
-    """Make the page whole, with npm or else Visdom's own download, or say what is missing."""
-    if not missing_files(static):
-        return
-    print(f"Visdom's page lacks {len(missing_files(static))} of its files; they are needed once.")
+    missing, others = wanted()
+    if missing:
+        print(f"Visdom's page lacks {len(missing)} of its files; they are needed once.")
+    if others:
+        print(f"{len(others)} files of Visdom's page are not those published, {others[0]} first: they are replaced.")
     try:
-        fetch_with_npm(static)
+        return install(static, assets)
     except UserError as error:
+        if assets:
+            raise
         print(f"{error}; trying Visdom's own download")
-        code = "from visdom.server.build import download_scripts; download_scripts()"
-        try:
-            subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=180)
-        except subprocess.TimeoutExpired:
-            pass
-    absent = missing_files(static)
-    if absent:
+    for path in others:
+        path.unlink()
+    code = "from visdom.server.build import download_scripts; download_scripts()"
+    try:
+        subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=180)
+    except subprocess.TimeoutExpired:
+        pass
+    missing, others = wanted()
+    for path in others:
+        path.unlink()
+    if missing or others:
+        refused = f"; {len(others)} came other than published and were removed" if others else ""
+        first = (missing + others)[0].relative_to(static)
         raise UserError(
-            f"the page's files can't be fetched here ({len(absent)} missing, {next(iter(absent))} first): "
+            f"the page's files can't be had here ({len(missing + others)} missing, {first} first{refused}): "
             "run `python scripts/start_visdom.py --fetch_assets DIR` where there is network and npm, "
             "copy DIR here and start with --assets DIR"
         )
+
+
+def fetch_assets(folder: Path) -> None:
+    """Put the packages' archives into ``folder``, to carry to a machine without network."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for package, lock in pinned_packages().items():
+        write_atomic(folder / archive_name(package), archive(package, lock["integrity"]))
 
 
 def serve(port: int, hostname: str, env_path: Path) -> None:
@@ -209,8 +175,10 @@ def main() -> None:
         help="address to listen on; default: the loopback address, so that nobody else reaches it. "
         "0.0.0.0 opens it to the network: Visdom asks for no password",
     )
-    parser.add_argument("--assets", type=Path, metavar="DIR", help="take the page's missing files from here")
-    parser.add_argument("--fetch_assets", type=Path, metavar="DIR", help="put the page's files here and end")
+    parser.add_argument("--assets", type=Path, metavar="DIR", help="take the packages of the page's files from here")
+    parser.add_argument(
+        "--fetch_assets", type=Path, metavar="DIR", help="put the packages of the page's files here and end"
+    )
     kept = Path.home() / ".visdom"
     parser.add_argument("--env_path", type=Path, default=kept, help="of saved pages; default: ~/.visdom")
     args = parser.parse_args()
@@ -219,14 +187,11 @@ def main() -> None:
     except ImportError as error:
         raise UserError(f"Visdom isn't installed ({error}): see the README's set-up") from error
     if args.fetch_assets:
-        args.fetch_assets.mkdir(parents=True, exist_ok=True)
-        fetch_with_npm(args.fetch_assets)
+        fetch_assets(args.fetch_assets)
         print(f"complete; where there is no network start with --assets {args.fetch_assets}")
         return
     try:
-        if args.assets:
-            copy_assets(args.assets, static_folder())
-        complete(static_folder())
+        complete(static_folder(), args.assets)
     except PermissionError as error:
         raise UserError(
             f"Visdom's package folder can't be written ({error.filename}): install it in a .venv of your own"

@@ -1,6 +1,7 @@
-"""Writing files so that a crash never leaves half of one."""
+"""Writing files so that a crash never leaves half of one, and where to keep what is needed again."""
 
 import os
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,3 +32,14 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
     """Write ``content`` to ``path``: the old file or the whole new one is there at any moment."""
     with replacing(path) as beside:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def user_cache() -> Path:
+    """``negcut`` in the user's cache folder: what can be had again but takes time or network."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "negcut"

@@ -4,8 +4,9 @@
     python scripts/data/download_dataset.py --list
     python scripts/data/download_dataset.py horse2zebra --archive horse2zebra.zip     (fetched on another machine)
 
-A download that was cut off goes on where it stopped. Where its size and SHA-256 are known they are checked; for the
-others the SHA-256 is printed, and --sha256 checks it. Licences are the authors'; most sets are for research only.
+A download that was cut off goes on where it stopped, with the same address. Where its size and SHA-256 are known they
+are checked; for the others --sha256 checks it, or else what was seen the first time, which is kept in ARCHIVE.sha256.
+Licences are the authors'; most sets are for research only.
 """
 
 import argparse
@@ -22,9 +23,10 @@ from pathlib import Path
 import repository  # noqa: F401
 from tqdm.auto import tqdm
 
-from util.errors import UserError, run
+from util.errors import UserError, run, warn
+from util.files import write_atomic
 
-BERKELEY = "http://efrosgans.eecs.berkeley.edu"
+BERKELEY = "https://efrosgans.eecs.berkeley.edu"
 OLDER = "https://people.eecs.berkeley.edu/~taesung_park/CycleGAN/datasets"
 CUT_FILES = "https://raw.githubusercontent.com/taesungp/contrastive-unpaired-translation/master/datasets"
 
@@ -120,8 +122,10 @@ def main(argv: list[str] | None = None) -> None:
             fetch_files(dataset, target, args.mirror)
         else:
             archive = args.archive or fetch_archive(dataset, args.out, args.mirror)
-            check(archive, dataset, args.sha256)
+            sha256 = check(archive, dataset, args.sha256)
             unpack(archive, target)
+            if not (args.sha256 or dataset.sha256):
+                keep_checksum(archive, sha256)
             if not args.archive and not args.keep_archive:
                 archive.unlink()
     except OSError as error:
@@ -173,8 +177,9 @@ def fetch_files(dataset: Dataset, target: Path, mirror: str | None) -> None:
 
 
 def download(url: str, path: Path) -> None:
-    """Write ``url`` to ``path``; what an earlier attempt left in ``path``.part is kept and gone on with."""
-    part = path.with_name(path.name + ".part")
+    """Write ``url`` to ``path``. What an earlier attempt with the same address left is gone on with: another address
+    may have another file."""
+    part = path.with_name(f"{path.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part")
     done = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
     try:
@@ -199,10 +204,13 @@ def download(url: str, path: Path) -> None:
     if not finished:
         raise ConnectionError("it ended early; the same command goes on from there")
     part.rename(path)
+    for other in path.parent.glob(f"{path.name}*.part"):  # begun at other addresses
+        other.unlink()
 
 
-def check(archive: Path, dataset: Dataset, sha256: str | None) -> None:
-    """``UserError`` where the archive is not the known one."""
+def check(archive: Path, dataset: Dataset, sha256: str | None) -> str:
+    """The archive's SHA-256; ``UserError`` where it is not the known one, nor, where none is known, the one seen
+    before."""
     if not archive.is_file():
         raise UserError(f"--archive {archive} does not exist")
     with open(archive, "rb") as file:
@@ -214,8 +222,30 @@ def check(archive: Path, dataset: Dataset, sha256: str | None) -> None:
             f"{archive} is not the published file: its SHA-256 is {found}, not {wanted} ({size} bytes, "
             f"{dataset.size or 'an unknown number'} expected); remove it and fetch it again"
         )
-    if not wanted:
-        print(f"SHA-256 {found} (none is known to compare it with)")
+    kept = checksum_file(archive)
+    if not wanted and kept.is_file():
+        seen = kept.read_text().split()[0]
+        if found != seen:
+            raise UserError(
+                f"{archive} is not the file of last time: its SHA-256 is {found}, not {seen} as {kept} says; remove "
+                f"the archive to fetch it again, or {kept.name} to take it as it is"
+            )
+        print(f"SHA-256 {found}, as last time (no published one is known)")
+    elif not wanted:
+        print(f"SHA-256 {found}: no published one is known to compare it with, so it is taken as it is")
+    return found
+
+
+def checksum_file(archive: Path) -> Path:
+    return archive.with_name(archive.name + ".sha256")
+
+
+def keep_checksum(archive: Path, sha256: str) -> None:
+    """Beside the archive, as ``sha256sum --check`` reads it, for next time."""
+    try:
+        write_atomic(checksum_file(archive), f"{sha256}  {archive.name}\n")
+    except OSError as error:
+        warn(f"the SHA-256 could not be kept in {checksum_file(archive)} for next time: {error}")
 
 
 def unpack(archive: Path, target: Path) -> None:

@@ -2,8 +2,6 @@
 
 import hashlib
 import io
-import os
-import sys
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -14,7 +12,7 @@ import numpy as np
 import torch
 
 from util.errors import UserError
-from util.files import write_atomic
+from util.files import user_cache, write_atomic
 from util.metrics import effnet
 from util.metrics.distances import frechet_distance, kernel_distance
 from util.metrics.features import FeatureSpace, resolve
@@ -23,17 +21,6 @@ from util.pictures import Reader, find_images
 
 Image = np.ndarray | str | Path
 READING = "upright, sRGB, on white"  # how files become pixels: part of what tells features of real images apart
-
-
-def default_cache_dir() -> Path:
-    """``negcut`` in the user's cache folder."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "negcut"
 
 
 class Evaluator:
@@ -75,7 +62,7 @@ class Evaluator:
         self.target_class = target_class
         self.reader = reader or Reader()
         self.batch_size = batch_size or (4 if torch.device(device).type == "cpu" else 32)
-        self.cache_dir = default_cache_dir() if cache_dir == "auto" else cache_dir and Path(cache_dir)
+        self.cache_dir = user_cache() if cache_dir == "auto" else cache_dir and Path(cache_dir)
 
         # One pass gives features and classes where both come from EfficientNet-Lite0 on the same pixels.
         name = resolve(feature_space, inception_weights)

@@ -108,17 +108,72 @@ def test_a_broken_download_goes_on(known, server, tmp_path):
     assert (tmp_path / "horse2zebra" / "trainB" / "3.jpg").exists()
 
 
+def begun(server, tmp_path, content=None):
+    """A first attempt that ended early; its part then holds ``content``."""
+    server.cut = 100
+    with pytest.raises(UserError, match="ended early"):
+        fetch(tmp_path)
+    server.cut, server.ranges = None, []
+    (part,) = tmp_path.glob("*.part")
+    assert len(part.read_bytes()) == 100
+    if content:
+        part.write_bytes(content)
+
+
 def test_a_server_that_cannot_go_on_starts_anew(known, server, tmp_path):
-    (tmp_path / "horse2zebra.zip.part").write_bytes(b"something else")
+    begun(server, tmp_path, b"something else")
     server.ranged = False
     fetch(tmp_path)
     assert (tmp_path / "horse2zebra" / "trainA" / "1.jpg").exists()
 
 
 def test_everything_was_there_already(known, server, tmp_path):
-    (tmp_path / "horse2zebra.zip.part").write_bytes(known)
+    begun(server, tmp_path, known)
     fetch(tmp_path, "--keep_archive")
+    assert server.ranges == [f"bytes={len(known)}-"]
     assert (tmp_path / "horse2zebra.zip").read_bytes() == known
+
+
+def test_a_part_is_never_finished_from_another_address(known, server, tmp_path):
+    """Whose file may be another: the two halves would make an archive that nobody published."""
+    begun(server, tmp_path, b"of the first mirror")
+    server.files["/mirror/horse2zebra.zip"] = known
+    fetch(tmp_path, "--keep_archive", "--mirror", f"{server.url}/mirror")
+    assert server.ranges == [None]
+    assert (tmp_path / "horse2zebra.zip").read_bytes() == known
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_where_no_checksum_is_known_the_one_seen_is_kept(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(download_dataset.DATASETS, "facades", Dataset((f"{server.url}/facades.zip",)))
+    server.files["/facades.zip"] = zipped(["train/1.jpg"], top="facades/")
+    sha256 = hashlib.sha256(server.files["/facades.zip"]).hexdigest()
+    fetch(tmp_path, name="facades")
+    assert f"SHA-256 {sha256}: no published one is known" in capsys.readouterr().out
+    assert (tmp_path / "facades.zip.sha256").read_text() == f"{sha256}  facades.zip\n"
+    assert not (tmp_path / "facades.zip").exists()
+
+    (tmp_path / "facades").rename(tmp_path / "earlier")
+    fetch(tmp_path, name="facades")
+    assert f"SHA-256 {sha256}, as last time" in capsys.readouterr().out
+    (tmp_path / "facades").rename(tmp_path / "later")
+    server.files["/facades.zip"] = zipped(["train/other.jpg"], top="facades/")
+    with pytest.raises(UserError, match=f"not the file of last time.*{sha256}.*facades.zip.sha256"):
+        fetch(tmp_path, name="facades")
+    assert not (tmp_path / "facades").exists()
+    fetch(tmp_path, "--sha256", hashlib.sha256(server.files["/facades.zip"]).hexdigest(), name="facades")
+
+
+def test_a_broken_archives_checksum_is_not_kept(server, tmp_path, monkeypatch):
+    monkeypatch.setitem(download_dataset.DATASETS, "facades", Dataset((f"{server.url}/facades.zip",)))
+    server.files["/facades.zip"] = zipped(["train/1.jpg"], top="facades/")[:200]
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        fetch(tmp_path, name="facades")
+    assert not (tmp_path / "facades.zip.sha256").exists()
+
+
+def test_addresses_are_encrypted():
+    assert all(url.startswith("https://") for dataset in download_dataset.DATASETS.values() for url in dataset.urls)
 
 
 def test_another_file_is_refused(known, server, tmp_path):

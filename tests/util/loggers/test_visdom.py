@@ -285,54 +285,6 @@ def test_a_taken_port_is_named(port, tmp_path):
         start_visdom.serve(port, "127.0.0.1", tmp_path)
 
 
-def npm(folder: Path, script: str):
-    """An npm of our own, first on PATH."""
-    folder.mkdir()
-    path = folder / "npm"
-    path.write_text(f"#!{sys.executable}\nimport sys, tarfile, io\nname = sys.argv[-1]\n{script}")
-    path.chmod(0o755)
-    return str(folder)
-
-
-def test_assets_are_fetched_with_npm_copied_and_nothing_else_is_unpacked(tmp_path, monkeypatch):
-    members = {}
-    for package, member in start_visdom.page_files().values():
-        members.setdefault(package, []).append(f"package/{member}")
-    script = f"""
-members = {members!r}[name]
-with tarfile.open("p.tgz", "w:gz") as tar:
-    for member in members + ["../../escaped", "/tmp/escaped", "package/install.js"]:
-        entry = tarfile.TarInfo(member)
-        entry.size = len(member)
-        tar.addfile(entry, io.BytesIO(member.encode()))
-"""
-    monkeypatch.setenv("PATH", npm(tmp_path / "bin", script) + os.pathsep + os.environ["PATH"])
-    fetched, static = tmp_path / "fetched", tmp_path / "static"
-    start_visdom.fetch_with_npm(fetched)
-    assert not start_visdom.missing_files(fetched)
-    files = {str(path.relative_to(fetched)) for path in fetched.rglob("*") if path.is_file()}
-    assert files == set(start_visdom.page_files())
-    assert (fetched / "js/jquery.min.js").read_text() == "package/dist/jquery.min.js"
-    start_visdom.copy_assets(fetched, static)
-    assert not start_visdom.missing_files(static)
-    (fetched / "js/jquery.min.js").unlink()
-    with pytest.raises(UserError, match="lacks js/jquery.min.js; .*--fetch_assets"):
-        start_visdom.copy_assets(fetched, static)
-
-
-def test_without_npm_or_network_the_message_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match="npm isn't installed"):
-        start_visdom.fetch_with_npm(tmp_path / "static")
-    refusing = 'sys.exit("npm error network unreachable")'
-    monkeypatch.setenv("PATH", npm(tmp_path / "bin", refusing))
-    with pytest.raises(UserError, match="could not fetch .*network unreachable"):
-        start_visdom.fetch_with_npm(tmp_path / "static")
-    monkeypatch.setattr(start_visdom.sys, "executable", "/bin/false")  # stands for the download
-    with pytest.raises(UserError, match="--fetch_assets DIR.*--assets DIR"):
-        start_visdom.complete(tmp_path / "static")
-
-
 @pytest.fixture(scope="module")
 def whole_port(port):
     """A server whose page can be drawn."""

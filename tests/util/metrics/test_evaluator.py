@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from util.errors import UserError
+from util.files import user_cache
 from util.metrics.distances import frechet_distance, kernel_distance
-from util.metrics.evaluator import Evaluator, default_cache_dir
+from util.metrics.evaluator import Evaluator
 from util.metrics.features import FeatureSpace
 
 pytestmark = pytest.mark.filterwarnings("ignore:FD-effnet_lite0")
@@ -119,7 +120,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(real, tmp_path):
 def test_default_cache_follows_the_user(monkeypatch, tmp_path):
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_cache_dir() == tmp_path / "negcut"
+    assert user_cache() == tmp_path / "negcut"
 
 
 def test_few_images_are_warned_of_once_with_the_numbers(real):
