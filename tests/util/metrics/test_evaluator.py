@@ -133,10 +133,10 @@ def test_few_images_are_warned_of_once_with_the_numbers(real):
 
 
 def test_mistakes_are_named(real, tmp_path):
-    with pytest.raises(UserError, match="nowhere is not a folder"):
+    with pytest.raises(UserError, match="nowhere. is not there or no folder"):
         Evaluator(tmp_path / "nowhere", "effnet_lite0")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no image"):
+    with pytest.raises(UserError, match="holds no images"):
         Evaluator(tmp_path / "empty", "effnet_lite0")
     with pytest.raises(UserError, match="at least 2 real images, not 1"):
         Evaluator(sorted(real.iterdir())[:1], "effnet_lite0")
