@@ -15,6 +15,7 @@ from util.images import result_name, save_image, tensor2im
 from util.pages.result_page import ResultPage
 from util.run.checkpoints import plain_options
 from util.run.run_summary import print_networks, print_options
+from util.words import plural
 
 
 def main() -> None:
@@ -51,7 +52,7 @@ def main() -> None:
                     save_image(tensor2im(pictures[i]), folder / images[label], opt.aspect_ratio)
                 page.add(name, images)
                 bar.update()
-    print(f"{count} images: open {page.save()}")
+    print(f"{plural(count, 'image')}: open {page.save()}")
 
 
 if __name__ == "__main__":

@@ -7,16 +7,25 @@ from collections.abc import Callable
 from data.base_dataset import BaseDataset
 from data.loader import Loader
 from util.errors import UserError
+from util.words import did_you_mean
+
+SUFFIX = "_dataset"
+
+
+def names() -> list[str]:
+    """What ``--dataset_mode`` can be."""
+    files = [module.name for module in pkgutil.iter_modules(__path__) if module.name.endswith(SUFFIX)]
+    return sorted(name.removesuffix(SUFFIX) for name in files if name != "base_dataset")
 
 
 def find_dataset_using_name(dataset_name: str) -> type[BaseDataset]:
     """The dataset class of ``--dataset_mode dataset_name``."""
-    suffix = "_dataset"
-    files = [module.name for module in pkgutil.iter_modules(__path__) if module.name.endswith(suffix)]
-    names = sorted(name.removesuffix(suffix) for name in files if name != "base_dataset")
-    if dataset_name not in names:
-        raise UserError(f"--dataset_mode {dataset_name!r} does not exist; choose one of {', '.join(names)}")
-    module = importlib.import_module(f"data.{dataset_name}{suffix}")
+    if dataset_name not in names():
+        raise UserError(
+            f"--dataset_mode {dataset_name!r} does not exist; choose one of {', '.join(names())}"
+            f"{did_you_mean(dataset_name, names())}"
+        )
+    module = importlib.import_module(f"data.{dataset_name}{SUFFIX}")
     wanted = dataset_name.replace("_", "") + "dataset"
     for name, value in vars(module).items():
         if name.lower() == wanted and isinstance(value, type) and issubclass(value, BaseDataset):

@@ -9,14 +9,22 @@ import torch
 
 from models.base_model import BaseModel
 from util.errors import UserError
+from util.words import did_you_mean
+
+
+def names() -> list[str]:
+    """What ``--model`` can be."""
+    files = Path(__file__).parent.glob("*_model.py")
+    return sorted(path.stem.removesuffix("_model") for path in files if path.stem != "base_model")
 
 
 def find_model_using_name(name: str) -> type[BaseModel]:
     """The model class of ``models/NAME_model.py``."""
-    files = Path(__file__).parent.glob("*_model.py")
-    there = sorted(path.stem.removesuffix("_model") for path in files if path.stem != "base_model")
-    if name not in there:
-        raise UserError(f"--model {name}: there is no models/{name}_model.py; choose from {', '.join(there)}")
+    if name not in names():
+        raise UserError(
+            f"--model {name}: there is no models/{name}_model.py; choose from {', '.join(names())}"
+            f"{did_you_mean(name, names())}"
+        )
     module = importlib.import_module(f"models.{name}_model")
     wanted = name.replace("_", "") + "model"
     for attribute, cls in vars(module).items():

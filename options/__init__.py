@@ -15,6 +15,7 @@ from options.checks import check
 from options.option_parser import RUNS_FAST, OptionParser
 from options.test_options import add_test_options
 from options.train_options import add_train_options
+from options.unknown_flags import explained
 from util import distributed
 from util.devices import choose_device
 from util.errors import UserError
@@ -51,7 +52,9 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
         parser.take(source, fast_settings(device))
     parser.add_argument("-h", "--help", action="help", help="show this help and exit")
 
-    opt = parser.parse_args(argv)
+    opt, unknown = parser.parse_known_args(argv)
+    if unknown:
+        raise UserError(explained(unknown, parser, is_train))
     opt.isTrain = is_train
     if not is_train and parser.source["load_size"] != "typed":
         opt.load_size = parser.plain["load_size"] = opt.crop_size  # test images are not jittered
@@ -68,6 +71,8 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
     opt.rank, opt.world_size = distributed.environment()
     opt.quiet = opt.quiet or opt.rank > 0
     check(opt)
+    if not is_train and opt.direction != saved.get("direction", opt.direction) and opt.model == saved.get("model"):
+        raise UserError(_other_way(opt, saved["direction"]))
     if not is_train and parser.source["use_wandb"] == "typed":
         print("--use_wandb: test.py writes its page alone; losses, pictures and scores are logged while training")
     opt.sources = parser.source
@@ -81,6 +86,18 @@ def for_testing(opt: argparse.Namespace) -> argparse.Namespace:
     test.isTrain, test.phase, test.load_size, test.batch_size, test.num_threads = False, "test", opt.crop_size, 1, 0
     test.max_dataset_size = math.inf
     return test
+
+
+def _other_way(opt: argparse.Namespace, trained: str) -> str:
+    """Of a test in another direction than the run was trained in: it would give a generator the other domain."""
+    way = "train a run with --direction " + opt.direction
+    if opt.model == "cycle_gan":  # its G_B translates back
+        folder = Path(opt.dataroot) / f"{opt.phase}{'B' if trained == 'AtoB' else 'A'}"
+        way = f"CycleGAN's generator of the other way: --model test --model_suffix _B --dataroot {folder}"
+    return (
+        f"--direction {opt.direction}: the run was trained {trained} and translates that way; "
+        f"leave the flag out, or {way}"
+    )
 
 
 def save_options(opt: argparse.Namespace, folder: str | Path) -> None:

@@ -16,6 +16,7 @@ import sys
 from repository import ROOT
 
 from util.errors import UserError, run
+from util.words import did_you_mean
 
 EXPERIMENTS = ROOT / "scripts" / "experiments"
 SECTIONS = ("both", "train", "test")
@@ -45,8 +46,9 @@ def read_experiment(name: str) -> dict[str, list[str]]:
     """Flags by section."""
     path = EXPERIMENTS / f"{name}.txt"
     if not path.is_file():
-        there = ", ".join(sorted(path.stem for path in EXPERIMENTS.glob("*.txt")))
-        raise UserError(f"there is no experiment {name}; choose from {there}, or write {path}")
+        there = sorted(path.stem for path in EXPERIMENTS.glob("*.txt"))
+        meant = did_you_mean(name, there)
+        raise UserError(f"there is no experiment {name}; choose from {', '.join(there)}, or write {path}{meant}")
     flags: dict[str, list[str]] = {section: [] for section in SECTIONS}
     section = "both"
     for number, line in enumerate(path.read_text().splitlines(), start=1):

@@ -51,7 +51,14 @@ def parse(*argv: str, is_train: bool = True):
         ("--model base", "--model base"),
         ("--model ../data/loader", "--model ../data/loader"),
         ("--dataset_mode pairs", "--dataset_mode 'pairs' does not exist; choose one of aligned"),
-        ("--netN neg_gen", "unrecognized arguments: --netN neg_gen"),  # a flag of another model
+        ("--netN neg_gen", "unrecognized arguments: --netN neg_gen; --netN belongs to --model negcut or"),
+        ("--netGG resnet_9blocks", "unrecognized arguments: --netGG resnet_9blocks (did you mean --netG?)"),
+        ("--learning-rate 1 --lrr=1", "unrecognized arguments: --learning-rate 1 --lrr=1"),
+        ("--num_test 3", "; --num_test belongs to test.py"),
+        ("--lambda_L1=3", "; --lambda_L1 belongs to --model colorization or --model pix2pix"),
+        ("3", "unrecognized arguments: 3"),
+        ("--model netcut", "(did you mean negcut?)"),
+        ("--dataset_mode unalined", "(did you mean unaligned?)"),
         ("--n_epoch 3", "unrecognized arguments: --n_epoch 3"),  # no abbreviations
         ("--lr", "--lr: expected one argument"),
     ],

@@ -123,6 +123,25 @@ def test_flags_override_the_options_of_the_run(override, is_train, tmp_path_fact
     assert {key: opt[key] for key in wanted if key in opt} == {k: v for k, v in wanted.items() if is_train or k != "lr"}
 
 
+@pytest.mark.parametrize("trained_way, other", [("AtoB", "BtoA"), ("BtoA", "AtoB")])
+def test_a_test_in_the_other_direction_is_refused_with_the_way_that_works(trained_way, other, trained, tmp_path):
+    """A generator would get images of the domain that it makes."""
+    trained("--model", "cycle_gan", "--direction", trained_way)
+    with pytest.raises(UserError) as error:
+        again(tmp_path, "--direction", other, is_train=False)
+    folder = Path("none") / ("testB" if trained_way == "AtoB" else "testA")
+    assert str(error.value).startswith(
+        f"--direction {other}: the run was trained {trained_way} and translates that way"
+    )
+    way = f"--model test --model_suffix _B --dataroot {folder}"
+    assert str(error.value).endswith(way)
+    assert again(tmp_path, *way.split(), is_train=False).model_suffix == "_B"
+    assert again(tmp_path, "--direction", trained_way, is_train=False).direction == trained_way
+    trained("--model", "negcut", "--direction", trained_way)
+    with pytest.raises(UserError, match=f"leave the flag out, or train a run with --direction {other}"):
+        again(tmp_path, "--direction", other, is_train=False)
+
+
 def test_lr_N_follows_an_lr_changed_on_the_way(trained, tmp_path):
     trained("--model", "negcut", "--lr", "0.01")
     assert again(tmp_path, "--lr", "0.001", is_train=True).lr_N == 0.001

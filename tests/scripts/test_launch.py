@@ -63,6 +63,8 @@ def test_only_printing(ran, capsys):
 def test_what_is_not_there(ran, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no experiment horse; choose from .*horse2zebra"):
         launch.main(["horse"])
+    with pytest.raises(UserError, match=r"\(did you mean cityscapes\?\)$"):
+        launch.main(["citiscape"])
     with pytest.raises(UserError, match="trian"):
         launch.main(["horse2zebra", "trian"])
     monkeypatch.setattr(launch, "EXPERIMENTS", tmp_path)

@@ -9,6 +9,7 @@ import torch
 
 from util import devices
 from util.pictures import counted, list_folder
+from util.words import plural
 
 WIDTH, LABEL = 100, 10  # columns
 NO_BREAK = "\u00a0"
@@ -44,7 +45,9 @@ def print_start(opt, model, start: str, epoch_images: int, watch: list[str]) -> 
         tests = count(opt.dataroot, "test")
         every = "epoch" if opt.eval_freq == 1 else f"{opt.eval_freq} epochs"
         counts.append(f"{tests}, scored every {every}" if tests else "")
-    print_lines("data", f"{opt.dataroot}: {'; '.join(filter(None, counts)) or f'{epoch_images} images'}", sizes(opt))
+    print_lines(
+        "data", f"{opt.dataroot}: {'; '.join(filter(None, counts)) or plural(epoch_images, 'image')}", sizes(opt)
+    )
     parameters = [
         f"{name} {sum(p.numel() for p in net.parameters()) / 1e6:.2f} M" for name, net in model.networks().items()
     ]
@@ -52,7 +55,8 @@ def print_start(opt, model, start: str, epoch_images: int, watch: list[str]) -> 
     if opt.verbose:
         print_networks(model)
     print_lines("device", device(opt, model))
-    print_lines("run", f"{start}, {opt.n_epochs + opt.n_epochs_decay} epochs of {epoch_images} images")
+    epochs = plural(opt.n_epochs + opt.n_epochs_decay, "epoch")
+    print_lines("run", f"{start}, {epochs} of {plural(epoch_images, 'image')}")
     print_lines("files", str(folder))
     print_lines("watch", *watch)
 
@@ -104,7 +108,7 @@ def print_end(opt, images: int, seconds: float, scores: str, interrupted: str | 
     elsewhere = [] if opt.checkpoints_dir == "./checkpoints" else ["--checkpoints_dir", opt.checkpoints_dir]
     name = shlex.join(["--name", opt.name, *elsewhere])
     speed = f": {images / seconds:.3g} images/s, with scores and saves" if images else ""
-    print_lines("done", f"{images} images in {clock(seconds)}{speed}")
+    print_lines("done", f"{plural(images, 'image')} in {clock(seconds)}{speed}")
     if scores:
         print_lines("score", scores)
     if list(folder.glob("best_net_*")):

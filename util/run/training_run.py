@@ -18,7 +18,7 @@ from util.run.checkpoints import Position
 from util.run.run_summary import print_end, print_start
 from util.run.state import rank_state, schedule_from
 from util.run.undisturbed import undisturbed
-from util.words import counted
+from util.words import plural
 
 COLLAPSE_STEPS = 200
 RETRY_SECONDS = 60  # after a save that failed
@@ -107,7 +107,7 @@ class TrainingRun:
         if self.start.epoch <= last:
             return False
         self._say(
-            f"all {counted(last, 'epoch')} of {self.folder} are trained, nothing is changed; "
+            f"all {plural(last, 'epoch')} of {self.folder} are trained, nothing is changed; "
             f"--continue_train --n_epochs {self.opt.n_epochs + 100} trains 100 more"
         )
         return True
