@@ -8,9 +8,13 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 import options
+from util.errors import run
+
+if __name__ == "__main__":
+    run(options.look_ahead, None, False)  # --help and wrong values are answered before torch is imported
+
 from data import create_dataset
 from models import create_model
-from util.errors import run
 from util.images import result_name, save_image, tensor2im
 from util.pages.result_page import ResultPage
 from util.run.checkpoints import plain_options

@@ -1,16 +1,20 @@
 """Train a model: python train.py --dataroot ./datasets/horse2zebra --name h2z --model negcut
 
 Goes on with --continue_train alone; Ctrl-C, SIGTERM, SIGUSR1 and --time_budget save first and exit with status 75.
-See options/ for every flag, or --help.
+--help has the flags that most need, --help-all every one; see options/
 """
 
 import sys
 
 import options
+from util.errors import run
+
+if __name__ == "__main__":
+    run(options.look_ahead)  # --help and wrong values are answered before torch is imported
+
 from data import create_dataset
 from models import create_model
 from util import distributed
-from util.errors import run
 from util.loggers import Progress, create_loggers
 from util.run.checkpoints import Position
 from util.run.interruption import EXIT_CODE, Interruption

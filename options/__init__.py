@@ -8,20 +8,15 @@ import re
 import sys
 from pathlib import Path
 
-import data
-import models
 from options.base_options import add_base_options
 from options.checks import check
 from options.option_parser import RUNS_FAST, OptionParser
 from options.test_options import add_test_options
 from options.train_options import add_train_options
-from options.unknown_flags import explained
-from util import distributed
-from util.devices import choose_device
 from util.errors import UserError
 from util.files import write_atomic
-from util.precision import fast_settings
 
+HELPS = {"-h", "--help", "--help-all"}
 # What is not taken over from the saved options of a training run: where and how to run.
 OWN = {"name", "suffix", "checkpoints_dir", "gpu_ids", "device", "epoch", "verbose", "quiet"}
 OWN |= {"continue_train", "epoch_count"}
@@ -30,14 +25,38 @@ OWN_IN_TEST = {"phase", "seed", "batch_size", "num_threads", "serial_batches", "
 OWN_IN_TEST |= {"max_dataset_size"}
 
 
-def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Namespace:
-    """The resolved options of train.py (``is_train``) or test.py; raises ``UserError`` for what cannot work."""
+def look_ahead(argv: list[str] | None = None, is_train: bool = True) -> None:
+    """What needs no torch, whose import takes seconds: --help, and wrong values of the flags that all models share."""
     argv = sys.argv[1:] if argv is None else argv
-    # --help has to wait until the model and the dataset have added their flags.
-    parser = OptionParser([a for a in argv if a not in ("-h", "--help")], add_help=False)
+    parser = _common_parser(argv, is_train)
+    parser.parse_known_args()
+    if HELPS & set(argv) and "--help-all" not in argv and not parser.typed() & {"model", "dataset_mode"}:
+        print(parser.format_essentials())
+        sys.exit(0)
+
+
+def _common_parser(argv: list[str], is_train: bool) -> OptionParser:
+    """Without the flags of models and datasets; --help has to wait until those have been added."""
+    parser = OptionParser([a for a in argv if a not in HELPS], is_train)
     add_base_options(parser)
     (add_train_options if is_train else add_test_options)(parser)
+    with parser.group("help"):
+        parser.add_argument("-h", "--help", action="store_true", help="the essential flags; with --model also its own")
+        parser.add_argument("--help-all", action="store_true", help="every flag")
+    return parser
 
+
+def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Namespace:
+    """The resolved options of train.py (``is_train``) or test.py; raises ``UserError`` for what cannot work."""
+    import data
+    import models
+    from options.unknown_flags import explained
+    from util import distributed
+    from util.devices import choose_device
+    from util.precision import fast_settings
+
+    argv = sys.argv[1:] if argv is None else argv
+    parser = _common_parser(argv, is_train)
     known = parser.parse_known_args()[0]
     saved = _saved_options(known, is_needed=parser.argv == argv) if not is_train or known.continue_train else {}
     parser.take_saved(saved)
@@ -50,9 +69,12 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
     if known.fast:
         source = "--fast" if parser.source["fast"] == "typed" else RUNS_FAST
         parser.take(source, fast_settings(device))
-    parser.add_argument("-h", "--help", action="help", help="show this help and exit")
+    if HELPS & set(argv):
+        print(parser.format_help() if "--help-all" in argv else parser.format_essentials())
+        sys.exit(0)
 
-    opt, unknown = parser.parse_known_args(argv)
+    opt, unknown = parser.parse_known_args()
+    del opt.help, opt.help_all
     if unknown:
         raise UserError(explained(unknown, parser, is_train))
     opt.isTrain = is_train
@@ -75,7 +97,7 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
         raise UserError(_other_way(opt, saved["direction"]))
     if not is_train and parser.source["use_wandb"] == "typed":
         print("--use_wandb: test.py writes its page alone; losses, pictures and scores are logged while training")
-    opt.sources = parser.source
+    opt.sources = {key: source for key, source in parser.source.items() if key in vars(opt)}
     opt.message = _table(opt, parser.plain)
     return opt
 

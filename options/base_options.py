@@ -1,9 +1,9 @@
 """The flags that training and testing share. Names and defaults are those of the official CUT code."""
 
 from util import pictures
-from util.devices import add_flags as add_device_flags
+from util.device_kinds import PRECISIONS
+from util.device_kinds import add_flags as add_device_flags
 from util.flag_types import count_or_inf, non_negative_int, positive, positive_int, str2bool
-from util.precision import PRECISIONS
 
 NETWORKS_G = ["resnet_9blocks", "resnet_6blocks", "resnet_4blocks", "unet_256", "unet_128"]
 NETWORKS_G += ["stylegan2", "smallstylegan2", "resnet_cat"]
@@ -26,7 +26,11 @@ def add_base_options(parser) -> None:
             help="fixes weights, data order, augmentation, patches and noise",
         )
         add_device_flags(add, default_ids="0")
-        add("--fast", action="store_true", help="choose the three flags below for this machine; given ones win")
+        add(
+            "--fast",
+            action="store_true",
+            help="choose --precision, --channels_last and --compile for this machine; given ones win",
+        )
         add("--precision", default="fp32", choices=PRECISIONS,
             help="arithmetic inside the networks; their outputs, losses and losses' gradients are fp32")  # fmt: skip
         add("--channels_last", action="store_true", help="keep images with their channels innermost in memory")

@@ -13,18 +13,38 @@ RUNS_FAST = "--fast of the run"
 SOURCES = ("default", RUNS_FAST, "saved", "--fast", "preset", "typed")
 
 
+# What most people need, in this order: the first group of --help.
+ESSENTIAL = ["dataroot", "name", "model", "direction", "netG", "n_epochs", "n_epochs_decay", "batch_size", "load_size"]
+ESSENTIAL += ["crop_size", "preprocess", "lr", "fast", "gpu_ids", "continue_train", "time_budget", "ema_decay"]
+ESSENTIAL += ["eval_freq", "seed", "epoch", "num_test", "results_dir", "checkpoints_dir", "help", "help_all"]
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Defaults where they say something: not of switches, nor where a flag is left out by default."""
+
+    def _get_help_string(self, action):
+        if action.default in (None, "", "placeholder") or isinstance(action.default, bool) and action.nargs == 0:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def _metavar(name: str) -> str:
+    """FOLDER of --results_dir, SERVER of --display_server."""
+    return "FOLDER" if name.endswith(("_dir", "root")) else name.split("_")[-1].upper()
+
+
 class OptionParser(argparse.ArgumentParser):
     """``source`` names where each option's value comes from; ``plain`` holds the values of "default" and "preset"
     alone, with which the table compares."""
 
-    def __init__(self, argv: list[str], **kwargs):
+    def __init__(self, argv: list[str], is_train: bool = True):
         self.argv = argv
         self.source: dict[str, str] = {}
         self.plain: dict[str, object] = {}
         self._saved: dict[str, object] = {}
         self._group, self._preset = None, "preset"
-        formatter = argparse.ArgumentDefaultsHelpFormatter
-        super().__init__(allow_abbrev=False, formatter_class=formatter, epilog=HELP, **kwargs)
+        usage = f"python {'train.py --dataroot FOLDER' if is_train else 'test.py'} --name NAME [--model MODEL] [flags]"
+        super().__init__(usage=usage, add_help=False, allow_abbrev=False, formatter_class=_Formatter, epilog=HELP)
 
     @contextmanager
     def group(self, title: str, is_chosen: bool = True):
@@ -36,12 +56,32 @@ class OptionParser(argparse.ArgumentParser):
 
     def add_argument(self, *args, **kwargs):
         action = (self._group or super()).add_argument(*args, **kwargs)
+        if action.nargs != 0 and not action.choices and action.metavar is None:
+            action.metavar = getattr(action.type, "metavar", None) or _metavar(action.dest)
         self.source[action.dest], self.plain[action.dest] = "default", action.default
         if action.dest in self.typed():
             self.source[action.dest] = "typed"
         if self._saved.get(action.dest) is not None:
             self._take_saved(action)
         return action
+
+    def format_essentials(self) -> str:
+        """The help of those flags that most people need, and of the model's and the dataset's; of others the names."""
+        formatter, flags = self._get_formatter(), {action.dest: action for action in self._actions}
+        formatter.add_usage(self.usage, [], [])
+        formatter.start_section("essentials")
+        formatter.add_arguments([flags[name] for name in ESSENTIAL if name in flags])
+        formatter.end_section()
+        for group in self._action_groups:
+            actions = [action for action in group._group_actions if action.dest not in ESSENTIAL]
+            if actions and group.title.startswith(("model ", "dataset ")):
+                formatter.start_section(group.title)
+                formatter.add_arguments(actions)
+                formatter.end_section()
+            elif actions:
+                formatter.add_text(f"{group.title}: {' '.join(action.option_strings[0] for action in actions)}")
+        formatter.add_text("--help-all explains every flag; --help with --model NAME lists those of a model")
+        return formatter.format_help()
 
     def set_defaults(self, **values):
         """What a model or a dataset changes: its preset. CycleGAN's files say ``norm`` for both networks'."""

@@ -16,7 +16,8 @@ import numpy as np
 import repository  # noqa: F401
 
 from util import pictures
-from util.devices import add_flags, choose_device
+from util.device_kinds import add_flags
+from util.devices import choose_device
 from util.errors import UserError, run
 from util.loggers.jsonl import read
 from util.metrics.evaluator import Evaluator

@@ -16,7 +16,8 @@ import numpy as np
 import repository  # noqa: F401
 from tqdm.auto import tqdm
 
-from util.devices import add_flags, choose_device
+from util.device_kinds import add_flags
+from util.devices import choose_device
 from util.errors import UserError, run
 from util.metrics.cityscapes import (
     CLASSES,

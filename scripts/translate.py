@@ -19,13 +19,13 @@ from tqdm.auto import tqdm
 
 from models.inference.translator import Translator
 from util import pictures
-from util.devices import add_flags, choose_device
+from util.device_kinds import PRECISIONS, add_flags
+from util.devices import choose_device
 from util.errors import UserError, run
 from util.files import replacing
 from util.flag_types import non_negative_int, positive_int
 from util.pictures import counted, ending_of, is_image_file, list_folder, natural, readers_of_run, tell
 from util.pixels import srgb_profile
-from util.precision import PRECISIONS
 
 ENDINGS = {"png": ".png", "jpg": ".jpg", "webp": ".webp"}
 

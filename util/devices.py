@@ -1,34 +1,12 @@
 """Which processor runs the networks, and what its kind can do. Nothing else in the program names a kind of device."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
 from util import distributed
+from util.device_kinds import KINDS, Kind
 from util.errors import UserError
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a kind of device offers of what the program can use; what it lacks is chosen away."""
-
-    double: bool = True  # float64
-    bf16: bool = True  # autocast to bfloat16
-    tf32: bool = False
-    graphs: bool = False  # recorded steps
-    compiles: bool = False  # whether compiling pays, for --fast
-    pins: bool = True  # copies from pinned memory of the host need not be waited for
-    launches: bool = True  # an operation costs a launch, so few large ones win; a CPU's caches want small ones
-    untried: bool = False  # no run of this project on one is known
-
-
-KINDS = {
-    "cpu": Kind(pins=False, launches=False),
-    "cuda": Kind(tf32=True, graphs=True, compiles=True),  # NVIDIA, and AMD by way of ROCm
-    "xpu": Kind(untried=True),  # Intel
-    "mps": Kind(double=False, bf16=False, pins=False, untried=True),  # Apple
-}
 
 
 def kind_of(device: torch.device | str) -> Kind:
@@ -50,14 +28,6 @@ def accelerator() -> tuple[str, int]:
     """
     found, count = torch.accelerator.current_accelerator(), torch.accelerator.device_count()
     return (found.type, count) if found is not None and count else ("cpu", 0)
-
-
-def add_flags(add: Callable, default_ids: str | None = None) -> None:
-    """``--gpu_ids`` and ``--device``, for ``choose_device``; ``add`` is a parser's ``add_argument``."""
-    help = "the GPU to use; -1 for the CPU. Without the flag: a GPU if there is one"
-    add("--gpu_ids", default=default_ids, help=help)
-    help = "the kind of device: cuda is NVIDIA's and AMD's, xpu Intel's, mps Apple's; of several the one of --gpu_ids"
-    add("--device", choices=list(KINDS), help=help)
 
 
 def choose_device(gpu_ids: str | None, kind: str | None) -> torch.device:

@@ -18,6 +18,7 @@ def _number(kind, low, high, unit: str):
             raise argparse.ArgumentTypeError(f"must be at most {LARGEST}, not {text!r}")
         return value
 
+    parse.metavar = "N" if kind is int else "X"  # what the help shows for a value
     return parse
 
 
@@ -74,3 +75,6 @@ def seconds(text: str) -> float:
     """A time span: ``90``, ``90s``, ``10m`` or ``1.5h`` -> seconds."""
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
     return positive(text[:-1]) * unit if unit else positive(text)
+
+
+count_or_inf.metavar, seconds.metavar, layer_list.metavar, str2bool.metavar = "N", "TIME", "LAYERS", "true|false"

@@ -11,8 +11,6 @@ from torch import nn
 from util.devices import kind_of
 from util.errors import UserError, warn
 
-PRECISIONS = ("fp32", "tf32", "bf16")
-
 
 def run_networks_in(precision: str, device: torch.device, *networks: nn.Module) -> None:
     """bf16: from now on each network computes its convolutions and linear layers in bf16, in ``forward`` and whatever

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -254,15 +256,48 @@ def test_help_of_every_model(model, is_train, capsys, tmp_path):
     if model == "test" and is_train:
         pytest.skip("translates only")
     with pytest.raises(SystemExit) as end:
-        options.parse(["--help", "--model", model, "--checkpoints_dir", str(tmp_path)], is_train)
+        options.parse(["--help-all", "--model", model, "--checkpoints_dir", str(tmp_path)], is_train)
     assert end.value.code == 0
     text = capsys.readouterr().out
+    assert "(default: None)" not in text
     own = ["optimization:", "checkpoints:", "scores:", "monitoring:"] if is_train else ["test:"]
     for group in ["experiment:", "model:", "data:", *own]:
         assert f"\n{group}\n" in text
     if is_train or "cut" in model:
         assert f"\nmodel {model}:\n" in text
     assert "(default: " in text
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+def test_help_begins_with_what_most_need_and_names_the_rest(is_train, capsys):
+    for resolve in (options.look_ahead, options.parse):
+        with pytest.raises(SystemExit) as end:
+            resolve(["--help"], is_train)
+        assert end.value.code == 0
+        usage, _, essentials, *lines = capsys.readouterr().out.splitlines()
+        script = "train.py --dataroot FOLDER" if is_train else "test.py"
+        assert usage == f"usage: python {script} --name NAME [--model MODEL] [flags]" and essentials == "essentials:"
+        assert len(lines) < 100 and lines[0].startswith("  --dataroot FOLDER")
+        assert any("--help-all explains every flag" in line for line in lines)
+        assert all(flag in " ".join(lines) for flag in ("--epoch EPOCH", "--ndf", "--num_threads"))
+    with pytest.raises(SystemExit):
+        options.parse(["--help", "--model", "negcut"])
+    assert "--lambda_MS_neg X" in capsys.readouterr().out
+
+
+LOOK = "import sys, runpy; sys.argv = {argv}\ntry: runpy.run_path({script!r}, run_name='__main__')\n"
+LOOK += "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags, code", [(["--help"], 0), (["--batch_size", "many"], 2), (["--netG=resnet"], 2)])
+@pytest.mark.parametrize("script", ["train.py", "test.py"])
+def test_help_and_wrong_values_do_not_wait_for_torch(script, flags, code):
+    root = Path(options.__file__).parents[1]
+    code_of_script = LOOK.format(argv=["x", *flags], script=str(root / script))
+    done = subprocess.run([sys.executable, "-c", code_of_script], cwd=root, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == f"{code} False", done.stderr
+    assert done.stderr.count("\n") == (code == 2)
 
 
 @pytest.mark.parametrize("mode", all_of(data, "_dataset"))
@@ -279,7 +314,7 @@ def test_every_flag_has_a_group_and_a_help_text():
     with parser.group("model negcut"):
         models.get_option_setter("negcut")(parser, True)
     grouped = {action.dest for group in parser._action_groups[2:] for action in group._group_actions}
-    assert grouped | {"help"} == {action.dest for action in parser._actions}
+    assert grouped == {action.dest for action in parser._actions}
     assert all(action.help for action in parser._actions)
 
 

@@ -10,7 +10,8 @@ from drawn_family import options_of
 import options
 from models import create_model
 from util import devices, precision
-from util.devices import KINDS, choose_device, kind_of
+from util.device_kinds import KINDS
+from util.devices import choose_device, kind_of
 from util.errors import UserError
 from util.run import run_summary
 
