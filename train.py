@@ -15,8 +15,7 @@ if __name__ == "__main__":
 from data import create_dataset
 from models import create_model
 from util import distributed
-from util.loggers import Progress, create_loggers
-from util.run.checkpoints import Position
+from util.loggers import create_loggers
 from util.run.interruption import EXIT_CODE, Interruption
 from util.run.lock import locked
 from util.run.step_graph import StepGraph
@@ -35,46 +34,34 @@ def train(opt) -> None:
     distributed.start(opt)
     dataset = create_dataset(opt)
     model = create_model(opt)
-    training = TrainingRun(opt, model, dataset)  # checkpoints, and the position that a resumed run goes on from
+    training = TrainingRun(opt, model, dataset)  # checkpoints, and where a resumed run goes on
     if training.is_finished():
         sys.exit(0)
     validation = create_validation(opt, create_dataset, options.for_testing(opt), model.device)
     options.save_options(opt, training.folder)
-    last_epoch = opt.n_epochs + opt.n_epochs_decay
-    epoch, done, total = training.start.epoch, training.start.epoch_images, training.start.total_images
     step = StepGraph(model) if opt.cuda_graph else model.step
     stopwatch = Stopwatch()
 
     with create_loggers(opt, training.resumed_at) as loggers, Interruption(opt.time_budget) as interruption:
         training.announce(loggers)
-        while epoch <= last_epoch and not interruption.requested():
-            dataset.set_epoch(epoch, skip_images=done)
-            progress = Progress(epoch, done, total, 0, len(dataset), last_epoch)
+        progress = training.progress
+        while not progress.is_finished and not interruption.requested():
+            dataset.set_epoch(progress.epoch, skip_images=progress.epoch_images)
+            model.set_epoch(progress.epoch)
             for batch in stopwatch.watch(dataset, count=training.images_in):
                 step(batch)
                 model.update_ema()
-
-                images = training.images_in(batch)
-                done, total = done + images, total + images
-                speed = stopwatch.seconds_per_image, stopwatch.data_share, model.learning_rates()
-                progress = Progress(epoch, done, total, images, len(dataset), last_epoch, *speed)
-                loggers.step(progress)
-                if progress.passed(opt.print_freq):
-                    loggers.log_losses(progress, training.checked_losses())
-                if progress.passed(opt.display_freq) or progress.passed(opt.update_html_freq):
-                    loggers.log_images(progress, training.visuals())
-                if training.save_is_due(progress):
-                    training.save_latest(Position(epoch, done, total))
+                speed = dict(seconds_per_image=stopwatch.seconds_per_image, data_share=stopwatch.data_share)
+                progress = progress.after(training.images_in(batch), **speed, learning_rates=model.learning_rates())
+                training.after_step(progress, loggers)
                 if interruption.requested():
                     break
             else:
-                model.update_learning_rate()
                 training.end_epoch(progress, loggers, validation)
-                epoch, done = epoch + 1, 0
-        finished = epoch > last_epoch
-        training.save_latest(Position(epoch, done, total))
-    training.summary(total, None if finished else interruption.reason)
-    sys.exit(0 if finished else EXIT_CODE)
+                progress = progress.next_epoch()
+        training.save_latest(progress)
+    training.summary(progress, None if progress.is_finished else interruption.reason)
+    sys.exit(0 if progress.is_finished else EXIT_CODE)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.base_dataset import draw_corner, draw_flip
-from util.images import normalize
+from data.base_dataset import draw_corner, draw_flip, normalize
 
 
 class Uncut(NamedTuple):

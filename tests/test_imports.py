@@ -72,7 +72,7 @@ EXCEPT = {"util.translator": {"models", "models.inference.translator"}}
 
 def test_the_walk_sees_the_files():
     assert {"train", "test", "util", "util.files", "models.networks.blocks", "scripts.evaluate"} <= MODULES.keys()
-    assert {"options", "data", "models", "util.run.checkpoints"} <= imports("train")
+    assert {"options", "data", "models", "util.run.training_run"} <= imports("train")
     assert "util.metrics.evaluator" in imports("util.run.validation") - needed_at_import("util.run.validation")
 
 

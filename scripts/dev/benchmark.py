@@ -165,7 +165,8 @@ def loading_speed(args, model: str, setting: str, size: int, batch: int) -> floa
 def inference_time(step: Step) -> float:
     step.synchronize()
     begun = time.perf_counter()
-    step.model.translate(step.images["A"])
+    with torch.inference_mode():
+        step.model.generator()(step.images["A"])
     step.synchronize()
     return time.perf_counter() - begun
 

@@ -2,22 +2,21 @@
 
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from util.devices import peak_memory
+from util.run.checkpoints import Position
 
 Images = dict[str, np.ndarray]  # label -> (H, W, 3) uint8
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where training stands after a step of ``step_images`` images. Images are counted over all ranks."""
+class Progress(Position):
+    """The state of a training: where it stands after a step of ``step_images`` images, and how fast it goes. Images are
+    counted over all ranks."""
 
-    epoch: int  # counted from 1
-    epoch_images: int  # seen in this epoch
-    total_images: int  # seen since the start of training, earlier runs of a resumed one included
     step_images: int = 1
     epoch_size: int = 0  # images of a whole epoch; 0: unknown
     last_epoch: int = 0  # the epoch at which training ends; 0: unknown
@@ -25,6 +24,19 @@ class Progress:
     data_share: float = 0.0  # part of that time spent waiting for data, in [0, 1]
     learning_rates: dict[str, float] = field(default_factory=dict)  # optimizer's name -> rate
     time: float = field(default_factory=time.time)  # seconds since 1970
+
+    def after(self, images: int, **speed) -> "Progress":
+        """One step of ``images`` later."""
+        done = dict(epoch_images=self.epoch_images + images, total_images=self.total_images + images)
+        return replace(self, **done, step_images=images, time=time.time(), **speed)
+
+    def next_epoch(self) -> "Progress":
+        return replace(self, epoch=self.epoch + 1, epoch_images=0)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether no epoch is left."""
+        return self.epoch > self.last_epoch
 
     @property
     def images_per_second(self) -> float:

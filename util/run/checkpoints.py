@@ -5,7 +5,7 @@ import itertools
 import os
 import platform
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -23,11 +23,11 @@ OF_A_RUN += ("web", "tensorboard", "wandb")
 
 @dataclass(frozen=True)
 class Position:
-    """Where training stands: ``epoch`` is under way or next, ``epoch_images`` of it and ``total_images`` are done."""
+    """What a checkpoint keeps of the training's progress."""
 
-    epoch: int
-    epoch_images: int = 0
-    total_images: int = 0
+    epoch: int  # under way or next, counted from 1
+    epoch_images: int = 0  # of it that are done
+    total_images: int = 0  # since the start of training, earlier runs of a resumed one included
 
 
 def save(content, path: str | Path) -> None:
@@ -67,7 +67,8 @@ def _is_plain(value) -> bool:
 def save_state(model, ranks: list[dict], position: Position, opt) -> None:
     """``latest_state.pt``: one file with all that the next step depends on, weights included, so that a kill between
     two files can't mix two moments. ``ranks``: each rank's ``rank_state``."""
-    state = {"version": STATE_VERSION, "position": asdict(position), "model": training_state(model)}
+    at = {field.name: getattr(position, field.name) for field in fields(Position)}
+    state = {"version": STATE_VERSION, "position": at, "model": training_state(model)}
     state |= {"ranks": ranks, "options": plain_options(opt)}
     state |= {"torch": str(torch.__version__), "python": platform.python_version()}
     save(state, Path(opt.checkpoints_dir) / opt.name / STATE)

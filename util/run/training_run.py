@@ -25,7 +25,7 @@ RETRY_SECONDS = 60  # after a save that failed
 
 
 class TrainingRun:
-    """``start`` is where training goes on; ``resumed_at`` the same for a resumed run, None for a new one."""
+    """``progress``: where training goes on; ``resumed_at``: the same for a resumed run, None for a new one."""
 
     def __init__(self, opt, model, dataset):
         self.opt, self.model, self.dataset = opt, model, dataset
@@ -42,14 +42,15 @@ class TrainingRun:
         dataset.set_epoch(opt.epoch_count)
         model.see_first_batch(dataset)
         model.setup(opt)
-        self.start = self._resume() if opt.continue_train else self._new()
+        start = self._resume() if opt.continue_train else self._new()
+        last_epoch = opt.n_epochs + opt.n_epochs_decay
+        self.progress = Progress(**vars(start), step_images=0, epoch_size=len(dataset), last_epoch=last_epoch)
         distributed.share_weights(model.networks().values())
         distributed.check_weights(model.networks())  # every rank has read its files before rank 0 writes
         aside = None if opt.continue_train or opt.rank else checkpoints.set_aside(self.folder)
         if aside:
             self._say(f"--name {opt.name}: the files of an earlier run are now in {aside}")
-        self.resumed_at = self.start if opt.continue_train else None
-        self.first_total = self.start.total_images
+        self.resumed_at = start if opt.continue_train else None
 
     def _new(self) -> Position:
         if self.opt.pretrained_name:
@@ -103,18 +104,27 @@ class TrainingRun:
 
     def is_finished(self) -> bool:
         """Whether a resumed run has no epoch left to train, which is then said; nothing is to be written."""
-        last = self.opt.n_epochs + self.opt.n_epochs_decay
-        if self.start.epoch <= last:
-            return False
-        self._say(
-            f"all {plural(last, 'epoch')} of {self.folder} are trained, nothing is changed; "
-            f"--continue_train --n_epochs {self.opt.n_epochs + 100} trains 100 more"
-        )
-        return True
+        if self.progress.is_finished:
+            self._say(
+                f"all {plural(self.progress.last_epoch, 'epoch')} of {self.folder} are trained, nothing is changed; "
+                f"--continue_train --n_epochs {self.opt.n_epochs + 100} trains 100 more"
+            )
+        return self.progress.is_finished
 
     def images_in(self, batch: dict) -> int:
         """Images of the translated side in this step, over all ranks."""
         return len(next(v for v in batch.values() if isinstance(v, torch.Tensor))) * self.opt.world_size
+
+    def after_step(self, progress: Progress, loggers) -> None:
+        """The one place that decides what a step is followed by: losses, pictures, a save."""
+        opt = self.opt
+        loggers.step(progress)
+        if progress.passed(opt.print_freq):
+            loggers.log_losses(progress, self.checked_losses())
+        if progress.passed(opt.display_freq) or progress.passed(opt.update_html_freq):
+            loggers.log_images(progress, self.visuals())
+        if self._save_is_due(progress):
+            self.save_latest(progress)
 
     def visuals(self) -> dict[str, torch.Tensor]:
         with undisturbed(self.model):
@@ -143,23 +153,24 @@ class TrainingRun:
             )
         return losses | statistics
 
-    def save_is_due(self, progress: Progress) -> bool:
+    def _save_is_due(self, progress: Progress) -> bool:
         every = self.opt.save_latest_every or math.inf
         if self.save_failed:
             every = min(every, RETRY_SECONDS)
         late = distributed.any_rank(time.monotonic() - self.saved_at >= every)
         return late or progress.passed(self.opt.save_latest_freq)
 
-    def save_latest(self, position: Position) -> None:
+    def save_latest(self, progress: Progress) -> None:
         """``latest_state.pt`` and ``latest_net_*.pth``, and ``iter_N_net_*.pth`` with --save_by_iter."""
         self.checked_losses()
         distributed.check_weights(self.model.networks())
-        self._try_to_save("latest", *([f"iter_{position.total_images}"] if self.opt.save_by_iter else []), at=position)
+        self._try_to_save("latest", *([f"iter_{progress.total_images}"] if self.opt.save_by_iter else []), at=progress)
         self.saved_at = time.monotonic()
 
     def end_epoch(self, progress: Progress, loggers, validation=None) -> None:
-        """Evaluate and save where ``--eval_freq`` and ``--save_epoch_freq`` say so."""
+        """Step the schedules; evaluate and save where ``--eval_freq`` and ``--save_epoch_freq`` say so."""
         opt, epoch = self.opt, progress.epoch
+        self.model.update_learning_rate()
         if validation and (epoch % opt.eval_freq == 0 or epoch == progress.last_epoch):
             scores, samples = distributed.broadcast(validation.run(self.model))
             loggers.log_scores(progress, scores)
@@ -167,7 +178,7 @@ class TrainingRun:
             self._follow_best(epoch, scores)
         if epoch % opt.save_epoch_freq == 0:
             self._try_to_save(epoch)
-            self.save_latest(Position(epoch + 1, 0, progress.total_images))
+            self.save_latest(progress.next_epoch())
 
     def _follow_best(self, epoch: int, scores: dict) -> None:
         """Keep the weights of the best epoch so far as ``best_net_*.pth``."""
@@ -216,15 +227,16 @@ class TrainingRun:
     def announce(self, loggers) -> None:
         """What is about to happen, on one screen."""
         if not self.opt.quiet:
-            start = f"goes on at epoch {self.start.epoch}, image {self.start.epoch_images}"
+            start = f"goes on at epoch {self.progress.epoch}, image {self.progress.epoch_images}"
             start = start if self.opt.continue_train else "new"
             start += f", weights of {self.pretrained}" if self.pretrained else ""
             print_start(self.opt, self.model, start, len(self.dataset), loggers.places())
 
-    def summary(self, total: int, interrupted: str | None) -> None:
+    def summary(self, progress: Progress, interrupted: str | None) -> None:
         """How long it took, the scores, and the next command."""
         if self.opt.quiet:
             return
         found = self._last_and_best()
         seconds = time.monotonic() - self.begun
-        print_end(self.opt, total - self.first_total, seconds, summary_line(found) if found else "", interrupted)
+        images = progress.total_images - self.progress.total_images
+        print_end(self.opt, images, seconds, summary_line(found) if found else "", interrupted)

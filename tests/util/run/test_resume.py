@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny_run import CONTRASTIVE, Killed, Run, draw_images, first_difference, kill, weights
 
+from models.base_model import BaseModel
 from util.errors import UserError
 from util.loggers import Loggers
 
@@ -97,6 +98,16 @@ def test_killed_and_resumed_from_the_last_save_equals_uninterrupted(new_run):
             parts.resume(after={step: kill})
     assert parts.resume() == 0
     assert_equal(whole, parts)
+
+
+def test_a_model_is_told_each_epoch_after_a_resume_too(new_run, monkeypatch):
+    epochs = []
+    monkeypatch.setattr(BaseModel, "set_epoch", lambda model, epoch: epochs.append(epoch))
+    run = new_run("run", model="cut")
+    assert run(after={6: "SIGTERM"}) == INTERRUPTED  # in the second epoch of four steps
+    assert epochs == [1, 2]
+    assert run.resume() == 0
+    assert epochs == [1, 2, 2, 3]
 
 
 def test_a_finished_run_goes_on_with_more_epochs(new_run):
