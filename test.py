@@ -5,6 +5,7 @@ Everything else is read from the options saved with the model; flags override. S
 
 from pathlib import Path
 
+import torch
 from tqdm.auto import tqdm
 
 import options
@@ -15,6 +16,7 @@ if __name__ == "__main__":
 
 from data import create_dataset
 from models import create_model
+from models.inference.translate import translate
 from util.images import result_name, save_image, tensor2im
 from util.pages.result_page import ResultPage
 from util.run.checkpoints import plain_options
@@ -44,10 +46,8 @@ def main() -> None:
         for batch in dataset:
             if len(names) == count:
                 break
-            model.set_input(batch)
-            model.test()
-            visuals = model.get_current_visuals()
-            for i, path in enumerate(model.get_image_paths()[: count - len(names)]):
+            visuals, paths = translated(model, batch)
+            for i, path in enumerate(paths[: count - len(names)]):
                 name = result_name(path, names)
                 images = {}
                 for label, pictures in visuals.items():
@@ -57,6 +57,19 @@ def main() -> None:
                 page.add(name, images)
                 bar.update()
     print(f"{plural(count, 'image')}: open {page.save()}")
+
+
+def translated(model, batch: dict) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """The model's pictures by label, and the images' paths."""
+    paths: list[str] = []
+
+    def visuals_of(part: dict) -> dict[str, torch.Tensor]:
+        model.set_input(part)
+        model.test()
+        paths.extend(model.get_image_paths())
+        return model.get_current_visuals()
+
+    return translate(visuals_of, batch, *model.networks().values()), paths
 
 
 if __name__ == "__main__":

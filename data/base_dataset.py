@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from util.errors import UserError
+from util.images import normalize
 
 
 class BaseDataset(torch.utils.data.Dataset, ABC):
@@ -101,11 +102,6 @@ def to_tensor(image: Image.Image) -> torch.Tensor:
     """8-bit image -> (C, H, W) float32 in [-1, 1]."""
     pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
     return normalize(torch.from_numpy(np.array(pixels, order="C")))  # three times faster than torch's permuted copy
-
-
-def normalize(pixels: torch.Tensor) -> torch.Tensor:
-    """uint8 of any shape -> float32, 0 to -1 and 255 to 1."""
-    return pixels.float().div_(255).sub_(0.5).div_(0.5)
 
 
 def has_scaling(preprocess: str) -> bool:

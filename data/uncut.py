@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.base_dataset import draw_corner, draw_flip, normalize
+from data.base_dataset import draw_corner, draw_flip
+from util.images import normalize
 
 
 class Uncut(NamedTuple):

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import re
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.inference.architecture import load_weights
+from models.inference.translate import translate
 from models.networks import init_net  # noqa: F401  (official model files expect it here)
 from models.networks.blocks import make_channels_last
 from models.schedulers import get_scheduler, step_schedules
@@ -46,7 +48,7 @@ class BaseModel(ABC):
         self.gpu_ids = opt.gpu_ids
         self.isTrain = opt.isTrain
         self.device = opt.device
-        self.precision = precision.configure(getattr(opt, "precision", "fp32"), self.device)
+        self.precision = precision.usable(getattr(opt, "precision", "fp32"), self.device)
         self.save_dir = Path(opt.checkpoints_dir) / opt.name
         self.loss_names: list[str] = []
         self.model_names: list[str] = []
@@ -121,13 +123,7 @@ class BaseModel(ABC):
         """Set how the networks run; make the schedules; load weights when testing."""
         for net in self.networks().values():
             net.to(self.device)  # CycleGAN's files of 2025 leave that to this method
-        precision.run_networks_in(self.precision, self.device, *self.networks().values())
-        if getattr(opt, "channels_last", False):
-            for net in self.networks().values():
-                make_channels_last(net)
-        if getattr(opt, "compile", False):
-            for net in self.networks().values():
-                net.compile()
+        self.set_up_networks()
         if self.isTrain and opt.ema_decay:
             self.netG_ema = copy.deepcopy(self.generator()).requires_grad_(False)
             self.model_names.append("G_ema")
@@ -135,6 +131,16 @@ class BaseModel(ABC):
             self.schedulers = [get_scheduler(optimizer, opt) for optimizer in self.optimizers]
         if not self.isTrain:
             self.load_networks(opt.epoch)
+
+    def set_up_networks(self) -> None:
+        """The options' precision, memory layout and compilation."""
+        opt, networks = self.opt, list(self.networks().values())
+        precision.configure(self.precision, sizes_repeat=bool(re.search("resize|crop|patch", opt.preprocess)))
+        precision.run_networks_in(self.precision, self.device, *networks)
+        for net in networks if getattr(opt, "channels_last", False) else ():
+            make_channels_last(net)
+        for net in networks if getattr(opt, "compile", False) else ():
+            net.compile()
 
     def parallelize(self) -> None:
         """For official training loops; one process uses one device."""
@@ -187,6 +193,11 @@ class BaseModel(ABC):
         with torch.inference_mode():
             self.forward()
             self.compute_visuals()
+
+    def translate(self, images: Tensor, net: nn.Module | None = None) -> Tensor:
+        """Source images (B, C, H, W) in [-1, 1] through the generator, or another one, as test.py and the others do."""
+        net = net or self.generator()
+        return translate(net, images, net)
 
     def compute_visuals(self) -> None:
         """Make pictures that the step itself does not need."""

@@ -1,16 +1,21 @@
 """The patch contrastive loss under its official name and interface, for model files written for CUT."""
 
+import torch
 from torch import Tensor, nn
 
 from models.losses import as_one_image, patch_similarities
 
 
 class PatchNCELoss(nn.Module):
-    """InfoNCE of each query. ``opt``: batch_size, num_patches, nce_T, nce_includes_all_negatives_from_minibatch."""
+    """InfoNCE of each query. ``opt``: batch_size, num_patches, nce_T, nce_includes_all_negatives_from_minibatch
+    (without it: False)."""
 
     def __init__(self, opt):
         super().__init__()
         self.opt = opt
+        # What subclasses in the official style use.
+        self.cross_entropy_loss = nn.CrossEntropyLoss(reduction="none")
+        self.mask_dtype = torch.bool
 
     def forward(self, feat_q: Tensor, feat_k: Tensor, feat_neg: Tensor | None = None) -> Tensor:
         """Queries and keys (B * P, C) of unit length, negatives (B * n, C), or None for the other positions' keys ->
@@ -18,7 +23,7 @@ class PatchNCELoss(nn.Module):
         images = self.images(feat_q.shape[0])
         query, key = (f.reshape(images, -1, f.shape[-1]) for f in (feat_q, feat_k.detach()))
         negatives = None if feat_neg is None else feat_neg.reshape(images, -1, feat_neg.shape[-1])
-        if self.opt.nce_includes_all_negatives_from_minibatch:
+        if getattr(self.opt, "nce_includes_all_negatives_from_minibatch", False):
             query, key, negatives = map(as_one_image, (query, key, negatives))
         positive, negative = patch_similarities(query, key, negatives)
         positive, negative = positive / self.opt.nce_T, negative / self.opt.nce_T

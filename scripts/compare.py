@@ -30,7 +30,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import torch
 from repository import ROOT
 
 import options
@@ -174,14 +173,15 @@ def score_and_show(opt: argparse.Namespace, folder: Path, show: bool) -> dict[st
     if not drawn and not show:
         return {}
     model, side = create_model(run_opt), run_opt.direction[0]
+    model.set_up_networks()
     net = getattr(model, "net" + model.model_names[0])
     batches = list(create_dataset(run_opt))
     paths = [Path(path) for batch in batches for path in batch[side + "_paths"]]
 
     def translate(file: str, count: int) -> list[np.ndarray]:
         load_weights(net, folder / file, model.architecture_flags)
-        with torch.inference_mode():
-            return [tensor2im(image) for batch in batches[:count] for image in net(batch[side].to(model.device))]
+        outputs = (model.translate(batch[side], net) for batch in batches[:count])
+        return [tensor2im(image) for output in outputs for image in output]
 
     for epoch, images_seen, files in unscored(folder, f"_net_{model.model_names[0]}") if drawn else []:
         scores = {}

@@ -43,7 +43,7 @@ def main() -> None:
     if args.out.suffix not in (".onnx", ".pt"):
         raise UserError(f"--out {args.out} must end in .onnx, or in .pt for TorchScript")
     source = args.weights or args.checkpoints_dir / args.name
-    translator = Translator(source, args.epoch, args.net, device="cpu", evaluate=True)
+    translator = Translator(source, args.epoch, args.net, device="cpu", precision="fp32", evaluate=True)
     off = export(translator, args.out, args.opset)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, differs from the network by at most {off:.1e}")
     print(f"sizes: multiples of {translator.stride}; values: -1 to 1")

@@ -44,7 +44,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--format", choices=["same", *ENDINGS], default="png", help="file format; same: the input's where it can be")
     add("--quality", type=positive_int, default=95, help="of JPEG and WebP, 1 to 100")
     add("--batch_size", type=positive_int, default=1, help="pictures to read at a time; those of one size are one pass")
-    add("--precision", choices=PRECISIONS, default="fp32", help="arithmetic")
+    add("--precision", choices=PRECISIONS, help="arithmetic; without the flag that of the training, of a file fp32")
     add("--tile", type=non_negative_int, help="pixels: larger pictures than this squared go in tiles; 0: never")
     add("--eval", action="store_true", help="batch norm and dropout in evaluation mode")
     add_flags(add)

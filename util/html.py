@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from util import strict_json
+from util.files import write_atomic
 
 TEMPLATES = Path(__file__).parent / "pages"
 
@@ -63,3 +64,32 @@ def _unicode(value: str) -> str:
 
 def _template(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+class HTML:
+    """The official page of headers and rows of images, for testing scripts of others; images lie in ``images``."""
+
+    def __init__(self, web_dir: str | Path, title: str, refresh: int = 0):
+        self.web_dir, self.title = Path(web_dir), title
+        self.img_dir = self.web_dir / "images"
+        self.img_dir.mkdir(parents=True, exist_ok=True)
+        self.body = ""
+        self.refresh = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
+
+    def get_image_dir(self) -> str:
+        return str(self.img_dir)
+
+    def add_header(self, words: str) -> None:
+        self.body += f"<h3>{text(words)}</h3>\n"
+
+    def add_images(self, ims: list[str], txts: list[str], links: list[str], width: int = 400) -> None:
+        """A row of pictures in ``images`` with words below; a click opens the link."""
+        cells = (
+            f'<td><a href="images/{url(link)}"><img src="images/{url(im)}" width="{width}"></a><br>{text(words)}</td>'
+            for im, words, link in zip(ims, txts, links, strict=True)
+        )
+        self.body += f"<table><tr>{''.join(cells)}</tr></table>\n"
+
+    def save(self) -> None:
+        head = f'<!doctype html><meta charset="utf-8">{self.refresh}<title>{text(self.title)}</title>\n'
+        write_atomic(self.web_dir / "index.html", f"{head}<h1>{text(self.title)}</h1>\n{self.body}")

@@ -9,11 +9,21 @@ from PIL import Image
 from util.files import replacing
 
 
+def normalize(pixels: torch.Tensor) -> torch.Tensor:
+    """uint8 of any shape -> float32, 0 to -1 and 255 to 1."""
+    return pixels.float().div_(255).sub_(0.5).div_(0.5)
+
+
+def to_bytes(images: torch.Tensor) -> torch.Tensor:
+    """In [-1, 1], any shape -> uint8, rounded; what lies outside is cut off."""
+    return images.detach().float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+
+
 def tensor2im(image: torch.Tensor) -> np.ndarray:
     """(C, H, W), or the first of (B, C, H, W), in [-1, 1] -> (H, W, 3) uint8; one channel is repeated."""
     if image.dim() == 4:
         image = image[0]
-    image = image.detach().float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).cpu()
+    image = to_bytes(image).cpu()
     if image.shape[0] == 1:
         image = image.expand(3, -1, -1)
     return image.permute(1, 2, 0).contiguous().numpy()

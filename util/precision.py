@@ -2,7 +2,7 @@
 gradients of losses stay fp32."""
 
 import os
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from types import MethodType
 
 import torch
@@ -46,30 +46,41 @@ def no_autocast(device: torch.device):
     return _autocast(device.type, enabled=False)
 
 
-def autocast_dtype(device: torch.device) -> torch.dtype | None:
-    """The type that autocast computes in here; None outside it."""
-    inside = device.type != "meta" and torch.is_autocast_enabled(device.type)
-    return torch.get_autocast_dtype(device.type) if inside else None
-
-
 def _autocast(device_type: str, **settings):
     """torch has none on ``meta``, which computes nothing."""
     return nullcontext() if device_type == "meta" else torch.autocast(device_type, **settings)
 
 
-def configure(precision: str, device: torch.device) -> str:
-    """Set what holds for the whole process; returns the precision that the device will run in. ``UserError`` for tf32
-    where there is none."""
+def usable(precision: str, device: torch.device, asked_for: bool = True) -> str:
+    """The precision that ``device`` will run in. ``UserError`` where tf32 was ``asked_for`` and there is none."""
     kind = kind_of(device)
-    if precision == "tf32" and not kind.tf32:
+    if precision == "tf32" and not kind.tf32 and asked_for:
         raise UserError("--precision tf32 is a mode of NVIDIA GPUs; on this device use fp32 or bf16")
-    if precision == "bf16" and not kind.bf16:
-        warn(f"--precision bf16 is left out: {device.type} has none that is known to work here; fp32 is used")
-        precision = "fp32"
+    if (precision == "bf16" and not kind.bf16) or (precision == "tf32" and not kind.tf32):
+        warn(f"--precision {precision} is left out: {device.type} has none that is known to work here; fp32 is used")
+        return "fp32"
+    return precision
+
+
+def configure(precision: str, sizes_repeat: bool) -> None:
+    """Set what holds for the whole process. ``sizes_repeat``: cuDNN then tries its algorithms on each new size and
+    keeps the fastest; with ever new sizes it would try for ever."""
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.benchmark = True  # the sizes of training images do not change
-    return precision
+    torch.backends.cudnn.benchmark = sizes_repeat
+
+
+@contextmanager
+def configured(precision: str):
+    """``configure`` for a while, for images of all sizes; the caller's settings come back."""
+    matmul, allow_tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    benchmark = torch.backends.cudnn.benchmark
+    configure(precision, sizes_repeat=False)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = allow_tf32, benchmark
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -10,7 +10,7 @@ is exactly that of one pass over the whole image with these statistics. They dif
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from models.networks.blocks import InstanceNorm, Resample, Upsample
-from models.networks.stylegan2 import Blur, UpConv2d, draw_noise
+from models.networks.stylegan2 import Blur, NoiseInjection, UpConv2d
 from util.devices import wide
 
 CROP = 256  # pixels: about the size of the crops that the statistics are measured on
@@ -38,7 +38,7 @@ def translate_tiles(net: nn.Module, run: Callable[[Tensor], np.ndarray], pixels:
     overlap = 2 * margin if exact else tile // 2 // stride * stride
     height, width = pixels.shape[:2]
     result = None
-    with SharedStatistics(net) as statistics, FixedNoise(net, height, width) as noise:
+    with SharedStatistics(net) as statistics, FixedNoise([net], (height, width)) as noise:
         if statistics.norms:
             for batch in crops(pixels, stride, tile**2):
                 statistics.measure(partial(run, batch))
@@ -150,30 +150,39 @@ def normalizes_by_input(module: nn.Module) -> bool:
 
 
 class FixedNoise:
-    """While it is entered, StyleGAN2's noise is one map for the image, the same in every pass: a tile takes its
-    ``window`` (y, x, height) of it."""
+    """While it is entered, StyleGAN2's noise in ``networks`` is one map for the image, the same in every pass. Of an
+    image of ``size`` (height, width) in tiles, a tile takes its ``window`` (y, x, height) of the map."""
 
-    def __init__(self, net: nn.Module, height: int, width: int):
-        self.net, self.size, self.window = net, (height, width), (0, 0, height)
-        self.maps: dict[float, Tensor] = {}
+    def __init__(self, networks: Iterable[nn.Module], size: tuple[int, int] | None = None):
+        self.injections = [m for net in networks for m in net.modules() if isinstance(m, NoiseInjection)]
+        self.size, self.window = size, (0, 0, size[0] if size else 0)
+        self.maps: dict[tuple[int, ...], Tensor] = {}
 
     def __enter__(self):
-        if hasattr(self.net, "set_noise_source"):
-            self.net.set_noise_source(self.draw)
+        self.sources = [injection.draw_noise for injection in self.injections]
+        for injection in self.injections:
+            injection.draw_noise = self.draw
         return self
 
     def __exit__(self, *exception):
-        if hasattr(self.net, "set_noise_source"):
-            self.net.set_noise_source(draw_noise)
+        for injection, source in zip(self.injections, self.sources, strict=True):
+            injection.draw_noise = source
 
     def draw(self, signal: Tensor) -> Tensor:
+        """The noise (1, 1, H, W) for a signal (B, C, H, W)."""
+        if self.size is None:
+            return self.map(signal.shape[2:]).to(signal)
         y, x, height = self.window
         scale = signal.shape[2] / height
-        if scale not in self.maps:
-            size = [round(side * scale) for side in self.size]
-            self.maps[scale] = torch.randn(1, 1, *size, generator=torch.Generator().manual_seed(0))
         y, x = round(y * scale), round(x * scale)
-        return self.maps[scale][:, :, y : y + signal.shape[2], x : x + signal.shape[3]].to(signal)
+        whole = self.map([round(side * scale) for side in self.size])
+        return whole[:, :, y : y + signal.shape[2], x : x + signal.shape[3]].to(signal)
+
+    def map(self, size: Sequence[int]) -> Tensor:
+        size = tuple(size)
+        if size not in self.maps:
+            self.maps[size] = torch.randn(1, 1, *size, generator=torch.Generator().manual_seed(0))
+        return self.maps[size]
 
 
 def reach(net: nn.Module) -> tuple[int, int]:

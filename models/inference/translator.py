@@ -12,28 +12,27 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import nn
 
 from models import find_model_using_name, networks
 from models.inference.architecture import guess_network, load_weights
-from models.inference.tiling import FixedNoise, reach, translate_tiles
+from models.inference.tiling import reach
+from models.inference.translate import translate_pixels
 from models.networks.blocks import make_channels_last
 from util.devices import choose_device, free_memory
 from util.errors import UserError
 from util.pictures import MAX_PIXELS, MODES, Reader, readers_of_run
 from util.pixels import NotTaken, transparency
-from util.precision import configure, run_networks_in
+from util.precision import configured, fast_settings, run_networks_in, usable
 from util.run import checkpoints
-
-SMALLEST = 16  # pixels a side: smaller pictures are padded to it
 
 
 class Translator:
     """``source``: an experiment's folder, or a generator's ``.pth`` file (any of this family, official ones too).
 
     epoch: latest, best or a number. net: the name of another network than the one that translates in the trained
-    direction, such as G_B or G_ema. device: by default a GPU if there is one. precision: fp32, tf32 or bf16.
+    direction, such as G_B or G_ema. device: by default a GPU if there is one. precision: fp32, tf32 or bf16; None: the
+    one that the experiment was trained in, of a file fp32.
     tile: pixels; pictures of more than tile x tile are translated in tiles (None: what surely fits, 0: never).
     evaluate: batch norm and dropout in evaluation mode, as with test.py --eval. reader: how pictures become pixels; by
     default as in the training.
@@ -46,29 +45,27 @@ class Translator:
         epoch: str | int = "latest",
         net: str | None = None,
         device: str | None = None,
-        precision: str = "fp32",
+        precision: str | None = None,
         tile: int | None = None,
         evaluate: bool = False,
         reader: Reader | None = None,
     ):
         self.device = choose_device(None, None) if device is None else torch.device(device)
-        precision = configure(precision, self.device)
         self.tile = pixels_at_once(self.device) if tile is None else tile
         source = Path(source)
         self.reader = reader or readers_of_run(source, None, MAX_PIXELS)[0]
         if source.is_file():
-            self.net = load_file(source)
+            self.net, own_precision = load_file(source), "fp32"
         else:
-            self.net = load_experiment(source, epoch, net)
+            self.net, own_precision = load_experiment(source, epoch, net, self.device)
+        self.precision = usable(precision or own_precision, self.device, asked_for=precision is not None)
         self.net.to(self.device).requires_grad_(False).train(not evaluate)
         make_channels_last(self.net)
-        run_networks_in(precision, self.device, self.net)
+        run_networks_in(self.precision, self.device, self.net)
         self.stride, self.radius = reach(self.net)
         self.input_nc = next(p for p in self.net.parameters() if p.dim() == 4).shape[1]
         if self.input_nc not in MODES:
             raise UserError(f"{source} takes images of {self.input_nc} channels; pictures have 1 or 3: use test.py")
-        # Batch norm in training mode would mix the images of a batch.
-        self.mixes_images = any(isinstance(m, _BatchNorm) and m.training for m in self.net.modules())
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """One picture of any size and mode -> the translation, of its size, upright, in sRGB, with its transparency."""
@@ -88,35 +85,13 @@ class Translator:
         results: dict[int, np.ndarray] = {}
         for shape in dict.fromkeys(array.shape for array in pixels):
             same = [i for i, array in enumerate(pixels) if array.shape == shape]
-            results |= zip(same, self.translate_pixels([pixels[i] for i in same]), strict=True)
+            with configured(self.precision):
+                results |= zip(same, translate_pixels(self.net, [pixels[i] for i in same], self.tile), strict=True)
         translated = [to_image(results[i]) for i in range(len(images))]
         for image, (_, alpha) in zip(translated, images, strict=True):
             if alpha is not None:
                 image.putalpha(alpha)
         return translated
-
-    def translate_pixels(self, pixels: list[np.ndarray]) -> list[np.ndarray]:
-        """uint8 arrays (H, W, input channels) of one shape -> (H, W, output channels)."""
-        height, width = pixels[0].shape[:2]
-        h, w = (max(math.ceil(side / self.stride) * self.stride, SMALLEST) for side in (height, width))
-        if (h, w) != (height, width):
-            pixels = [np.pad(array, ((0, h - height), (0, w - width), (0, 0)), "reflect") for array in pixels]
-        if self.tile and h * w > self.tile**2:
-            outputs = [translate_tiles(self.net, self.run, array, self.tile) for array in pixels]
-        else:
-            batch = torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2))
-            with FixedNoise(self.net, h, w):
-                batches = batch.split(1) if self.mixes_images else [batch]
-                outputs = [output for part in batches for output in self.run(part)]
-        return [output[:height, :width] for output in outputs]
-
-    def run(self, batch: Tensor) -> np.ndarray:
-        """One pass: (B, C, H, W) uint8 -> (B, H, W, C') uint8."""
-        x = batch.to(self.device, memory_format=torch.channels_last).float().div(127.5).sub(1)
-        with torch.inference_mode():
-            y = self.net(x)
-        y = y.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
-        return y.permute(0, 2, 3, 1).cpu().numpy()
 
 
 def pixels_at_once(device: torch.device) -> int:
@@ -135,17 +110,19 @@ def to_image(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels))
 
 
-def load_experiment(folder: Path, epoch: str | int, name: str | None) -> nn.Module:
-    """The generator of an experiment, by the options saved beside it."""
+def load_experiment(folder: Path, epoch: str | int, name: str | None, device: torch.device) -> tuple[nn.Module, str]:
+    """The generator of an experiment, by the options saved beside it, and the precision in which test.py would run it
+    on ``device``."""
     if not folder.is_dir():
         raise UserError(f"there is no experiment {folder}; name a folder below checkpoints, or a .pth file")
     path = folder / "train_opt.json"
     if not path.exists():  # trained with an official code base
-        return load_file(folder / f"{epoch}_net_{name or 'G'}.pth", "--epoch")
+        return load_file(folder / f"{epoch}_net_{name or 'G'}.pth", "--epoch"), "fp32"
     try:
         opt = Namespace(**json.loads(path.read_text()))
     except (ValueError, TypeError):
         raise UserError(f"{path} is not a readable JSON file; restore it, or name the generator's .pth file") from None
+    own_precision = precision_of(opt, device)
     opt.isTrain, opt.gpu_ids, opt.device, opt.precision = False, [], torch.device("cpu"), "fp32"
     model = find_model_using_name(opt.model)(opt)
     model.see_first_batch([dummy_batch(opt)])
@@ -154,7 +131,17 @@ def load_experiment(folder: Path, epoch: str | int, name: str | None) -> nn.Modu
         raise UserError(f"{folder} has no network {name}; its networks are {', '.join(model.networks())}")
     name = name or next(key for key, value in model.networks().items() if value is net)
     load_weights(net, folder / f"{epoch}_net_{name}.pth", model.architecture_flags)
-    return net
+    return net, own_precision
+
+
+def precision_of(opt: Namespace, device: torch.device) -> str:
+    """That of the training; what --fast had chosen is chosen anew."""
+    sources = getattr(opt, "sources", None)
+    if sources is None:  # a run from before they were saved
+        by_fast = getattr(opt, "fast", False) and opt.precision != "fp32"
+    else:
+        by_fast = sources.get("precision") == "--fast"
+    return fast_settings(device)["precision"] if by_fast else getattr(opt, "precision", "fp32")
 
 
 def dummy_batch(opt: Namespace) -> dict:

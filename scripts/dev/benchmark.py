@@ -165,8 +165,7 @@ def loading_speed(args, model: str, setting: str, size: int, batch: int) -> floa
 def inference_time(step: Step) -> float:
     step.synchronize()
     begun = time.perf_counter()
-    with torch.inference_mode():
-        step.model.generator()(step.images["A"])
+    step.model.translate(step.images["A"])
     step.synchronize()
     return time.perf_counter() - begun
 

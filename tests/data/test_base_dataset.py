@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
-from data.base_dataset import get_params, get_transform, normalize, scale, scaled_size, to_tensor, without_scaling
+from data.base_dataset import get_params, get_transform, scale, scaled_size, to_tensor, without_scaling
 from util.errors import UserError
+from util.images import normalize
 
 WORDS = [
     "resize_and_crop",

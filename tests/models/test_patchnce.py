@@ -42,3 +42,36 @@ def test_layers_with_fewer_positions_than_patches():
     query, key = features(3, patches=9), features(3, patches=9)
     loss = PatchNCELoss(options(num_patches=256))(query.flatten(0, 1), key.flatten(0, 1))
     assert torch.allclose(loss.mean(), info_nce(query, key, None, 0.07))
+
+
+class WeightedNCELoss(PatchNCELoss):
+    """In the style of the forks' own losses."""
+
+    def forward(self, feat_q, feat_k, weight=None):
+        dim = feat_q.shape[1]
+        batch = 1 if self.opt.nce_over_all else self.opt.batch_size
+        feat_q, feat_k = feat_q.view(batch, -1, dim), feat_k.detach().view(batch, -1, dim)
+        patches = feat_q.shape[1]
+        negatives = torch.bmm(feat_q, feat_k.transpose(2, 1))
+        negatives.masked_fill_(torch.eye(patches, dtype=self.mask_dtype)[None], -10.0)
+        positives = (feat_q * feat_k).sum(-1).flatten()[:, None]
+        logits = torch.cat((positives, negatives.reshape(-1, patches)), dim=1) / self.opt.nce_T
+        loss = self.cross_entropy_loss(logits, torch.zeros(len(logits), dtype=torch.long))
+        return loss if weight is None else loss * weight
+
+
+def test_a_subclass_of_a_fork_needs_no_options_of_cut():
+    torch.manual_seed(0)
+    opt = Namespace(batch_size=3, nce_T=0.07, nce_over_all=False)
+    query, key = features(3).flatten(0, 1), features(3).flatten(0, 1)
+    plain = PatchNCELoss(Namespace(batch_size=3, num_patches=8, nce_T=0.07))(query, key)
+    assert torch.allclose(WeightedNCELoss(opt)(query, key), plain, atol=1e-5)
+    assert torch.allclose(WeightedNCELoss(opt)(query, key, weight=2.0), 2 * plain, atol=1e-5)
+
+
+def test_stylegan2_networks_under_their_official_name():
+    from models.networks import stylegan2
+    from models.stylegan_networks import StyleGAN2Discriminator, StyleGAN2Generator, TileStyleGAN2Discriminator
+
+    for network in (StyleGAN2Discriminator, StyleGAN2Generator, TileStyleGAN2Discriminator):
+        assert getattr(stylegan2, network.__name__) is network

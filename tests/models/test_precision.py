@@ -185,7 +185,7 @@ def test_compiled_is_the_same_step(tmp_path):
 
 def test_tf32_needs_a_gpu():
     with pytest.raises(UserError, match="--precision tf32 is a mode of NVIDIA GPUs"):
-        precision.configure("tf32", torch.device("cpu"))
+        precision.usable("tf32", torch.device("cpu"))
 
 
 def test_fast_chooses_for_the_machine_and_given_flags_win(tmp_path, monkeypatch):

@@ -107,16 +107,13 @@ def test_options_hold_the_device_and_save_none(machine, tmp_path):
 def test_what_a_kind_lacks_is_chosen_away_and_said_once(kind, machine, capsys):
     offers, device = KINDS[kind], torch.device(kind)
     machine(kind, 1)
-    try:
-        assert precision.configure("bf16", device) == ("bf16" if offers.bf16 else "fp32")
-        assert capsys.readouterr().err.count("--precision bf16 is left out") == (not offers.bf16)
-        if offers.tf32:
-            assert precision.configure("tf32", device) == "tf32"
-        else:
-            with pytest.raises(UserError, match="--precision tf32"):
-                precision.configure("tf32", device)
-    finally:
-        precision.configure("fp32", torch.device("cpu"))
+    assert precision.usable("bf16", device) == ("bf16" if offers.bf16 else "fp32")
+    assert capsys.readouterr().err.count("--precision bf16 is left out") == (not offers.bf16)
+    if offers.tf32:
+        assert precision.usable("tf32", device) == "tf32"
+    else:
+        with pytest.raises(UserError, match="--precision tf32"):
+            precision.usable("tf32", device)
     assert devices.wide(device) == (torch.float64 if kind != "mps" else torch.float32)
     fast = precision.fast_settings(device)
     assert fast["compile"] == offers.compiles and (offers.bf16 or fast["precision"] != "bf16")

@@ -72,10 +72,8 @@ class Validation:
     def translate(self, model, nets: dict, real: torch.Tensor) -> dict:
         """Pictures by label."""
         pictures = {"input": tensor2im(real)}
-        real = real.to(model.device)
         for ending, net in nets.items():
-            with torch.inference_mode():
-                pictures["output" + ending] = tensor2im(net(real))
+            pictures["output" + ending] = tensor2im(model.translate(real, net))
         return pictures
 
 

@@ -63,7 +63,7 @@ def test_no_pixel_depends_on_what_is_farther_away_than_the_reach(netG, arguments
     x = torch.rand(1, 3, size, size, dtype=torch.float64)
     y = x.clone()
     y[..., size // 2, size // 2] += 1
-    with SharedStatistics(net) as statistics, FixedNoise(net, size, size):
+    with SharedStatistics(net) as statistics, FixedNoise([net], (size, size)):
         statistics.measure(lambda: net(x)) if statistics.norms else None
         changed = (net(x) != net(y)).any(dim=1)[0].nonzero() - size // 2
     assert changed.abs().max() <= radius
@@ -82,7 +82,7 @@ def test_tiles_equal_one_pass_with_the_same_statistics(netG, arguments, monkeypa
     exit = SharedStatistics.__exit__
     monkeypatch.setattr(SharedStatistics, "__exit__", lambda self, *e: (fixed.update(self.fixed), exit(self, *e))[1])
     tiled = translate_tiles(net, run, pixels, tile=256)
-    with SharedStatistics(net) as statistics, FixedNoise(net, *pixels.shape[:2]):
+    with SharedStatistics(net) as statistics, FixedNoise([net], pixels.shape[:2]):
         statistics.fixed = dict(fixed)
         whole = run(to_batch(pixels))[0]
     assert difference(tiled, whole).max() <= 1
