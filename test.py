@@ -32,7 +32,7 @@ def main() -> None:
     model.setup(opt)
     if opt.eval:
         model.eval()
-    folder = Path(opt.results_dir) / opt.name / f"{opt.phase}_{opt.epoch}"
+    folder = results_folder(opt)
     if not opt.quiet:
         print_options(opt, folder / "index.html")
     if opt.verbose:
@@ -56,7 +56,17 @@ def main() -> None:
                     save_image(tensor2im(pictures[i]), folder / images[label], opt.aspect_ratio)
                 page.add(name, images)
                 bar.update()
+    aside = page.set_aside_others()
+    if aside:
+        print(f"the translations of an earlier call are now in {aside}")
     print(f"{plural(count, 'image')}: open {page.save()}")
+
+
+def results_folder(opt) -> Path:
+    """One for each phase and epoch; another for the generator alone (--model test) of a run of another model, whose
+    pictures go by other names."""
+    single = "_single" if opt.model == "test" != opt.trained_model else ""
+    return Path(opt.results_dir) / opt.name / f"{opt.phase}_{opt.epoch}{single}"
 
 
 def translated(model, batch: dict) -> tuple[dict[str, torch.Tensor], list[str]]:

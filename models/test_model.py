@@ -6,6 +6,7 @@
 from models import networks
 from models.base_model import BaseModel
 from util.errors import UserError
+from util.pictures import MODES
 
 
 class TestModel(BaseModel):
@@ -20,6 +21,11 @@ class TestModel(BaseModel):
         return parser
 
     def __init__(self, opt):
+        if opt.output_nc not in MODES:
+            raise UserError(
+                f"--model test: this generator gives images of {opt.output_nc} channels (--output_nc), pictures have 1 "
+                "or 3; without --model test the run's own model makes pictures of them"
+            )
         super().__init__(opt)
         self.visual_names = ["real", "fake"]
         self.model_names = ["G" + opt.model_suffix]

@@ -90,6 +90,8 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
     opt.device, opt.gpu_ids = device, [] if device.type == "cpu" else [device.index]
     opt.norm = opt.normG  # CycleGAN's names
     opt.load_iter = int(opt.epoch[5:]) if re.fullmatch(r"iter_\d+", opt.epoch) else 0
+    if not is_train:
+        opt.trained_model = saved.get("model", opt.model)
     opt.rank, opt.world_size = distributed.environment()
     opt.quiet = opt.quiet or opt.rank > 0
     check(opt)

@@ -18,7 +18,7 @@ import repository  # noqa: F401
 from util import pictures
 from util.device_kinds import add_flags
 from util.devices import choose_device
-from util.errors import UserError, run
+from util.errors import UserError, run, warn
 from util.loggers.jsonl import read
 from util.metrics.evaluator import Evaluator
 from util.metrics.features import resolve
@@ -26,7 +26,7 @@ from util.metrics.images import RESIZES, pair_by_name, read_image
 from util.metrics.protocols import PROTOCOLS
 from util.metrics.records import append_scores, format_score, summary, summary_line
 from util.metrics.structure import outside_scores, read_pair, structure_scores
-from util.pages.result_page import add_scores
+from util.pages.result_page import add_scores, disagreement
 from util.pictures import Reader, find_images, readers_of_run
 
 
@@ -89,6 +89,9 @@ def evaluate(opt: argparse.Namespace) -> None:
     run_folder = opt.checkpoints_dir / opt.name if opt.name else None
     reader_of_inputs, reader = readers_of_run(run_folder, opt.value_range, opt.max_pixels)
     translations, real = reader.find(opt.generated), reader.find(opt.real)
+    differs = disagreement(opt.generated, translations)
+    if differs:
+        warn(f"{opt.generated} and the page above it disagree: {differs}; all in the folder are scored")
     inputs = pair_by_name(opt.generated, opt.inputs, "--inputs") if opt.inputs else []
     masks = pair_by_name(opt.generated, opt.mask_dir, "--mask_dir") if opt.mask_dir else []
 
@@ -130,7 +133,7 @@ def _records(opt: argparse.Namespace) -> tuple[list[Path], int]:
         records.append(opt.checkpoints_dir / opt.name / "metrics.jsonl")
     epoch = opt.epoch
     if epoch is None:
-        folders = [re.fullmatch(r"(?:train|val|test)_(\d+)", part) for part in opt.generated.parts]
+        folders = [re.fullmatch(r"(?:train|val|test)_(\d+)(?:_single)?", part) for part in opt.generated.parts]
         epoch = next((int(found[1]) for found in reversed(folders) if found), None)
     if opt.name and epoch is None:
         raise UserError(f"--name {opt.name} needs --epoch N: the folder's name {opt.generated} does not tell it")

@@ -1,8 +1,10 @@
 """Writing files so that a crash never leaves half of one, and where to keep what is needed again."""
 
+import itertools
 import os
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +34,20 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
     """Write ``content`` to ``path``: the old file or the whole new one is there at any moment."""
     with replacing(path) as beside:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def set_aside(folder: Path, paths: Iterable[Path]) -> Path | None:
+    """Move ``paths``, below ``folder``, to a new ``previous_N`` in it, where they lie as before. The new folder; None
+    where there was nothing to move."""
+    paths = list(paths)
+    if not paths:
+        return None
+    aside = next(path for n in itertools.count(1) if not (path := folder / f"previous_{n}").exists())
+    for path in paths:
+        target = aside / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+    return aside
 
 
 def user_cache() -> Path:

@@ -1,12 +1,14 @@
 """``results/NAME/PHASE_EPOCH/index.html``: the test images and their translations, to browse and compare."""
 
 import json
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from PIL import Image, ImageOps
 
 from util import html
-from util.files import replacing, write_atomic
+from util.files import replacing, set_aside, write_atomic
 
 SCORES, SCORES_START = "scores.js", "scores = "  # a script: a page from the file system may not read other files
 SHEET_ROWS = 40  # of the contact sheet: what one screen or one printed page can show
@@ -30,6 +32,17 @@ class ResultPage:
         self.rows.append((name, dict(images)))
         for score, value in (scores or {}).items():
             self.scores.setdefault(score, {})[name] = value
+
+    def set_aside_others(self) -> Path | None:
+        """Move the pictures of earlier calls that this one has not written to ``previous_N`` in the folder; None where
+        there are none."""
+        shown = {self.folder / path for _, images in self.rows for path in images.values()}
+        others = [p for p in (self.folder / "images").rglob("*") if p.is_file() and p not in shown]
+        aside = set_aside(self.folder, sorted(others))
+        for left in {path.parent for path in others}:
+            if not any(left.iterdir()):
+                left.rmdir()
+        return aside
 
     def save(self) -> Path:
         """Write ``index.html`` and ``contact_sheet.png``; returns the page's path."""
@@ -89,6 +102,26 @@ def add_scores(images: str | Path, scores: dict[str, dict[str, float]]) -> Path 
     there = json.loads((folder / SCORES).read_text(encoding="utf-8").removeprefix(SCORES_START).rstrip(";\n"))
     _write_scores(folder, there | scores)
     return folder / "index.html"
+
+
+def disagreement(images: str | Path, files: list[Path]) -> str:
+    """How ``files``, the pictures in a page's folder ``images``, differ from those that the page shows; "" where they
+    don't, or where the folder belongs to no page."""
+    folder = Path(images).absolute().parent.parent
+    page = folder / "index.html"
+    found = re.search(r"^const PAGE = (.*);$", page.read_text(encoding="utf-8"), re.M) if page.is_file() else None
+    rows = json.loads(found[1]).get("rows", []) if found else []
+    links = {link for _, row in rows for link in row if link}
+    shown = {link for link in links if link.startswith(html.url(Path(images).absolute().relative_to(folder)) + "/")}
+    if not shown:
+        return ""
+    there = {html.url(path.absolute().relative_to(folder)): path.name for path in files}
+    extra, gone = sorted(there.keys() - shown), sorted(shown - there.keys())
+    parts = [f"{len(extra)} of its {len(there)} are not on the page (first {there[extra[0]]})"] if extra else []
+    parts += (
+        [f"{len(gone)} of the page's {len(shown)} are not in it (first {unquote(Path(gone[0]).name)})"] if gone else []
+    )
+    return " and ".join(parts)
 
 
 def _write_scores(folder: Path, scores: dict) -> None:

@@ -1,8 +1,6 @@
 """Checkpoint files: whole or not at all, never running code from them, and the state that a run resumes from."""
 
 import io
-import itertools
-import os
 import platform
 import warnings
 from dataclasses import dataclass, fields
@@ -10,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from util import files
 from util.errors import UserError
-from util.files import write_atomic
 from util.run.state import load_rank_state, load_training_state, training_state
 
 STATE = "latest_state.pt"
@@ -34,7 +32,7 @@ def save(content, path: str | Path) -> None:
     """``torch.save`` beside ``path``, flushed and renamed; ``OSError`` where the disk is full."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_atomic(path, buffer.getvalue())
+    files.write_atomic(path, buffer.getvalue())
 
 
 def load(path: str | Path, flag: str = "--epoch"):
@@ -110,14 +108,7 @@ def _tell_old_cosine(model, epochs: int) -> None:
 def set_aside(folder: Path) -> Path | None:
     """Move what an earlier run left to ``previous_N`` below its folder, so that a new one of the same name neither
     overwrites it nor goes on with it by mistake. The new folder, or None where there was nothing."""
-    found = [path for pattern in OF_A_RUN for path in folder.glob(pattern)]
-    if not found:
-        return None
-    aside = next(path for n in itertools.count(1) if not (path := folder / f"previous_{n}").exists())
-    aside.mkdir()
-    for path in found:
-        os.replace(path, aside / path.name)
-    return aside
+    return files.set_aside(folder, [path for pattern in OF_A_RUN for path in folder.glob(pattern)])
 
 
 def rotate(folder: Path, keep: int | None) -> None:
