@@ -4,12 +4,13 @@ A patch of the translation (the query) must be closer to the patch of the source
 positive) than to other patches (the negatives). One step: translate -> D -> G, F.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from models import networks
+from models import hard_negatives, networks
 from models.base_model import BaseModel
 from models.losses import GANLoss, as_one_image, contrastive_loss, mean_similarities
 from util.errors import UserError
@@ -82,6 +83,7 @@ class CUTModel(BaseModel):
         add("--netF_nc", type=positive_int, default=256, help="channels of the projection")
         add("--nce_T", type=positive, default=0.07, help="temperature of the contrastive loss")
         add("--num_patches", type=non_negative_int, default=256, help="patches a layer; 0: all positions")
+        hard_negatives.add_options(parser)
         add("--flip_equivariance", type=str2bool, nargs="?", const=True, default=False,
             help="mirror G's input in half of the steps and compare mirrored features")  # fmt: skip
 
@@ -109,6 +111,9 @@ class CUTModel(BaseModel):
         self.netF = networks.create_F(opt, self.netG.feature_channels(self.nce_layers))
         self.netD = networks.create_D(opt, opt.output_nc)
         self.criterionGAN = GANLoss(opt.gan_mode).to(self.device)
+        self.contrast = hard_negatives.choose_loss(opt, self.device)
+        if opt.lambda_SRC > 0:
+            self.loss_names.append("SRC")
         self.optimizer_G = self.adam(self.netG)
         self.optimizer_D = self.adam(self.netD)
         self.optimizers = [self.optimizer_G, self.optimizer_D]
@@ -185,8 +190,9 @@ class CUTModel(BaseModel):
         loss_GAN = torch.zeros((), device=self.device)
         if self.opt.lambda_GAN > 0:
             loss_GAN = self.criterionGAN(self.netD(step.fake_B), True).mean() * self.opt.lambda_GAN
-        nce = self.contrastive_losses(step)
-        further = self.further_losses(step)
+        pairs = [self.queries_and_keys("G", index, branch) for index, branch in enumerate(step.branches)]
+        nce = self.contrastive_losses(step, pairs)
+        further = self.further_losses(step, pairs)
         loss_G = loss_GAN + sum(nce) / max(1, len(nce)) + sum(further.values())
         if loss_G.requires_grad:
             loss_G.backward()
@@ -194,16 +200,15 @@ class CUTModel(BaseModel):
         nce = nce or [torch.zeros((), device=self.device)] * 2
         return {"G_GAN": loss_GAN, "G": loss_G, **dict(zip(("NCE", "NCE_Y"), nce, strict=False)), **further}
 
-    def contrastive_losses(self, step: Step) -> list[Tensor]:
-        """NCE(s, t) of each branch. Gradient flows through the queries, and through the negatives where they have
-        any; never through the keys."""
+    def contrastive_losses(self, step: Step, pairs: list[tuple]) -> list[Tensor]:
+        """NCE(s, t) of each branch with its queries and keys. Gradient flows through the queries, and through the
+        negatives where they have any; never through the keys."""
         losses = []
-        for index, branch in enumerate(step.branches):
-            query, key = self.queries_and_keys("G", index, branch)
+        for index, (branch, (queries, keys)) in enumerate(zip(step.branches, pairs, strict=True)):
             negatives = self.negatives("G", index, branch)
-            losses.append(self.nce(query, key, negatives))
+            losses.append(self.nce(queries, keys, negatives, self.contrast))
             if index == 0:
-                self.note_contrast(losses[0], query, key, negatives)
+                self.note_contrast(losses[0], queries, keys, negatives)
         return losses
 
     def queries_and_keys(self, phase: str, index: int, branch: Branch) -> tuple[list[Tensor], list[Tensor]]:
@@ -219,15 +224,25 @@ class CUTModel(BaseModel):
         """n_j, (B, n, C) of each layer; None stands for CUT's: the keys of the other positions."""
         return [None] * len(self.nce_layers)
 
-    def nce(self, queries: list[Tensor], keys: list[Tensor], negatives: list[Tensor | None]) -> Tensor:
-        """lambda_NCE * mean over layers of -log( exp(q.k/T) / (exp(q.k/T) + sum_j exp(q.n_j/T)) )."""
+    def nce(self, queries: list[Tensor], keys: list[Tensor], negatives: list[Tensor | None], loss: Callable) -> Tensor:
+        """lambda_NCE * mean over layers of ``loss``: unless --nce_loss names another,
+        -log( exp(q.k/T) / (exp(q.k/T) + sum_j exp(q.n_j/T)) )."""
         opt = self.opt
         across_images = opt.nce_includes_all_negatives_from_minibatch
-        return opt.lambda_NCE * contrastive_loss(queries, keys, negatives, opt.nce_T, across_images)
+        return opt.lambda_NCE * contrastive_loss(queries, keys, negatives, opt.nce_T, across_images, loss)
 
-    def further_losses(self, step: Step) -> dict[str, Tensor]:
-        """What a subclass adds to G's loss, by name, such as SinCUT's |G(y) - y|."""
-        return {}
+    def further_losses(self, step: Step, pairs: list[tuple]) -> dict[str, Tensor]:
+        """What else G learns from, by name: SRC on (x, x') with --lambda_SRC, and what a subclass adds, such as
+        SinCUT's |G(y) - y|."""
+        if self.opt.lambda_SRC == 0 or not pairs:
+            return {}
+        return {"SRC": self.opt.lambda_SRC * hard_negatives.semantic_relation_loss(*pairs[0])}
+
+    def set_epoch(self, epoch: int) -> None:
+        """hDCE's curriculum."""
+        super().set_epoch(epoch)
+        if isinstance(self.contrast, hard_negatives.HDCE):
+            self.contrast.set_epoch(epoch)
 
     def note_contrast(self, loss: Tensor, queries: list[Tensor], keys: list[Tensor], negatives: list) -> None:
         """For ``get_current_statistics``."""
@@ -236,8 +251,9 @@ class CUTModel(BaseModel):
                 vectors = map(as_one_image, vectors)
             means = mean_similarities(*vectors)
             self.statistics |= zip((f"similarity_positive_{layer}", f"similarity_negative_{layer}"), means, strict=True)
-        self.steps_without_contrast.add_(1).mul_(loss.detach() < COLLAPSED * self.opt.lambda_NCE)
-        self.statistics["steps_without_contrast"] = self.steps_without_contrast
+        if self.opt.nce_loss not in hard_negatives.DECOUPLED:  # of those the value may be zero, the gradient is not
+            self.steps_without_contrast.add_(1).mul_(loss.detach() < COLLAPSED * self.opt.lambda_NCE)
+            self.statistics["steps_without_contrast"] = self.steps_without_contrast
 
     def get_current_statistics(self) -> dict[str, float]:
         """Mean cosine of query and positive, query and negatives, in each layer of ``nce_layers``; for how many steps

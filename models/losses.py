@@ -56,20 +56,37 @@ def contrastive_loss(
     return sum(losses) / len(losses)
 
 
-def info_nce(query: Tensor, key: Tensor, negatives: Tensor | None, temperature: float) -> Tensor:
+def info_nce(
+    query: Tensor, key: Tensor, negatives: Tensor | None, temperature: float, and_patches: bool = False
+) -> Tensor:
     """Mean over queries of the cross entropy of [q.k, q.n_1, q.n_2, ...] / T with target 0 (CUT, section 3)."""
-    return patch_nce_loss(*patch_similarities(query, key, negatives), temperature)
+    return patch_nce_loss(*patch_similarities(query, key, negatives, and_patches), temperature)
 
 
-def patch_similarities(query: Tensor, key: Tensor, negatives: Tensor | None) -> tuple[Tensor, Tensor]:
+def nonsaturating_loss(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """Mean over queries of -log(1 - p), p the share of exp(q.k/T) in exp(q.k/T) + sum_j exp(q.n_j/T); what N minimises
+    with ``--loss_N nonsaturating``. Its gradient with respect to q.n_j/T is p times the share of n_j among the
+    negatives: large while they are easy, where that of -InfoNCE is next to nothing."""
+    positive, negative = patch_similarities(query, key, negatives)
+    positive, others = positive / temperature, (negative / temperature).logsumexp(dim=-1, keepdim=True)
+    return (torch.logaddexp(positive, others) - others).mean()
+
+
+def patch_similarities(
+    query: Tensor, key: Tensor, negatives: Tensor | None, and_patches: bool = False
+) -> tuple[Tensor, Tensor]:
     """Cosines of every query with its positive, (B, P, 1), and with its negatives, (B, P, n); with None for CUT's
-    negatives these are the keys of all positions, (B, P, P), the own one replaced by -10."""
+    negatives these are the keys of all positions, (B, P, P), the own one replaced by -10. ``and_patches``: CUT's stand
+    behind those given."""
     with no_autocast(query.device):
         positive = (query * key).sum(dim=-1, keepdim=True)
-        if negatives is not None:
-            return positive, query @ negatives.transpose(1, 2)
-        own = torch.eye(query.shape[1], dtype=torch.bool, device=query.device)
-        return positive, (query @ key.transpose(1, 2)).masked_fill(own, -10.0)
+        if negatives is None:
+            own = torch.eye(query.shape[1], dtype=torch.bool, device=query.device)
+            return positive, (query @ key.transpose(1, 2)).masked_fill(own, -10.0)
+        negative = query @ negatives.transpose(1, 2)
+        if and_patches:
+            negative = torch.cat((negative, patch_similarities(query, key, None)[1]), dim=-1)
+        return positive, negative
 
 
 def patch_nce_loss(positive: Tensor, negative: Tensor, temperature: float) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.cut_model import Branch, CUTModel
 from models.inference.architecture import load_weights
-from models.losses import patch_nce_loss, patch_similarities
+from models.losses import patch_similarities
 
 HARD = 0.01  # weight of a hard negative in the loss, in units of the positive's
 CANDIDATES = 4096  # positions of an image and layer among which the region nearest to a negative is looked for
@@ -73,7 +73,7 @@ def measure(model: CUTModel, images: list[Tensor]) -> list[Layer]:
         for lists, q, k, n in zip(found, queries, keys, translated.negatives, strict=True):
             positive, other = patch_similarities(q, k, None)
             negative = other if n is None else patch_similarities(q, k, n)[1]
-            lists[3].append(patch_nce_loss(positive, negative, model.opt.nce_T).item())
+            lists[3].append(model.contrast(q, k, n, model.opt.nce_T).item())
             other = other[other > -5].reshape(len(other[0]), -1)  # without the own key, for which -10 stands
             for list_, value in zip(
                 lists, (positive[0, :, 0], other if n is None else negative[0], other), strict=False

@@ -11,12 +11,14 @@ loss. For a source s (x, and with --nce_idt also y), its translation t = G(s) an
 One step, on one forward pass of G: translate -> D -> N -> G, F -> F_.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from models import networks
 from models.cut_model import FAST, Branch, CUTModel, Step
-from models.losses import diversity_loss
+from models.losses import diversity_loss, nonsaturating_loss
 from util.errors import UserError
 from util.flag_types import non_negative, positive
 from util.run.averages import update_average
@@ -50,27 +52,34 @@ class NEGCUTModel(CUTModel):
         return self.netN(branch.summary, noise)
 
     def update_N(self, step: Step) -> dict[str, Tensor]:
-        """N: -NCE (adversarial contrastive learning: NEGCUT, section 3) + lambda_MS_neg * the mean over layers of
-        -|n[first half] - n[second half]|, so that different z give different negatives."""
+        """N: -hardness of its negatives + lambda_MS_neg * the mean over layers of -|n[first half] - n[second half]|, so
+        that different z give different negatives (NEGCUT, section 3)."""
         if not step.branches:
             return {"N": torch.zeros((), device=self.device)}
         self.netN.requires_grad_(True)
         self.optimizer_N.zero_grad()
-        nce, negatives = [], []
+        hardness, negatives = [], []
         for index, branch in enumerate(step.branches):
             branch = branch.detach()  # nothing but N learns here
             with torch.no_grad():
                 queries, keys = self.queries_and_keys("N", index, branch)
             negatives.append(self.negatives("N", index, branch))
-            nce.append(self.nce(queries, keys, negatives[-1]))
+            hardness.append(self.hardness(queries, keys, negatives[-1]))
         spread = negatives if self.opt.diversity_both else negatives[-1:]  # published: those of the last branch
         diversity = [diversity_loss(n) for layers in spread for n in layers]
-        loss_N = -sum(nce) / len(nce) + self.opt.lambda_MS_neg * sum(diversity) / len(diversity)
+        loss_N = -sum(hardness) / len(hardness) + self.opt.lambda_MS_neg * sum(diversity) / len(diversity)
         loss_N.backward()
         self.apply_gradients("N", self.optimizer_N)
         self.netN.requires_grad_(False)  # in the G step gradient flows through N, not into it
         self.statistics["diversity"] = -diversity[-1].detach()
         return {"N": loss_N}
+
+    def hardness(self, queries: list[Tensor], keys: list[Tensor], negatives: list[Tensor]) -> Tensor:
+        """What N maximises. minimax: NCE (adversarial contrastive learning: NEGCUT, section 3). nonsaturating:
+        lambda_NCE * log(1 - p) where NCE = -lambda_NCE * log(p), which teaches N while its negatives are easy too."""
+        if self.opt.loss_N == "nonsaturating":
+            return -self.nce(queries, keys, negatives, nonsaturating_loss)
+        return self.nce(queries, keys, negatives, self.contrast_of_generated)
 
     def update_F_(self) -> None:
         """F_ <- 0.9 F_ + 0.1 F."""
@@ -92,6 +101,14 @@ class NEGCUTModel(CUTModel):
             return
         if opt.num_patches < 2:
             raise UserError(f"--num_patches {opt.num_patches}: N makes as many negatives, so it must be at least 2")
+        if opt.nce_loss in ("monce", "hdce"):
+            raise UserError(
+                f"--nce_loss {opt.nce_loss} weighs an image's patches against each other, so it is for --model cut, "
+                "whose negatives they are; --model negcut takes patchnce or dce"
+            )
+        self.contrast_of_generated = self.contrast
+        if opt.negatives == "both":
+            self.contrast = partial(self.contrast, and_patches=True)
         self.loss_names.append("N")
         self.model_names.append("N")
         self.netN = networks.create_N(opt, self.netF)
@@ -111,6 +128,10 @@ class NEGCUTModel(CUTModel):
         add = parser.add_argument
         add("--NEGCUT_mode", default="NEGCUT", choices=["NEGCUT", "negcut", "FastNEGCUT", "fastnegcut"], help="preset")
         add("--netN", default="neg_gen_momentum", choices=list(networks.SOURCES), help="where negatives come from")
+        add("--negatives", default="generated", choices=["generated", "both"],
+            help="what G and F are contrasted with: N's negatives, or these and the image's other patches")  # fmt: skip
+        add("--loss_N", default="minimax", choices=["minimax", "nonsaturating"],
+            help="what N minimises: -NCE, or -log(1 - p), which does not fade while negatives are easy")  # fmt: skip
         add("--lambda_MS_neg", type=non_negative, default=1.0, help="weight of the negatives' diversity")
         add("--lr_N", type=positive, default=getattr(opt, "lr", 0.0002), help="learning rate of N; --lr unless given")
         add("--detach_negatives", action="store_true", help="no gradient into G through N in the G step")

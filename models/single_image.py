@@ -55,8 +55,9 @@ class SingleImage:
         penalty = gradient.square().flatten(1).sum(dim=1).mean() * (self.opt.lambda_R1 / 2)
         return self.criterionGAN(prediction, True).mean(), {"D_R1": penalty}
 
-    def further_losses(self, step: Step) -> dict[str, Tensor]:
+    def further_losses(self, step: Step, pairs: list[tuple]) -> dict[str, Tensor]:
         """lambda_identity * mean |G(y) - y|."""
-        if self.opt.lambda_identity == 0:
-            return {}
-        return {"idt": F.l1_loss(step.idt_B, step.real_B) * self.opt.lambda_identity}
+        losses = super().further_losses(step, pairs)
+        if self.opt.lambda_identity > 0:
+            losses["idt"] = F.l1_loss(step.idt_B, step.real_B) * self.opt.lambda_identity
+        return losses

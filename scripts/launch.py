@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     if not argv or argv[0] in ("-h", "--help"):
         print(__doc__)
         for path in sorted(EXPERIMENTS.glob("*.txt")):
-            print(f"{path.stem:<24}{path.read_text().splitlines()[0].removeprefix('# ')}")
+            print(f"{path.stem:<28}{path.read_text().splitlines()[0].removeprefix('# ')}")
         return
     name, *rest = argv
     job = rest.pop(0) if rest and not rest[0].startswith("-") else "train"

@@ -124,7 +124,8 @@ def contrastive_term(run: Run) -> dict[str, float]:
     rows = [(at, row) for at, row in run.losses if row.get("NCE") is not None]
     early, later = ([row["NCE"] < quiet for at, row in rows if (at <= EARLY) == first] for first in (True, False))
     found = {f"quiet, first {EARLY}": early, "quiet, later": later}
-    found = {name: float(np.mean(flags)) for name, flags in found.items() if flags}
+    decoupled = run.options.get("nce_loss") in ("dce", "hdce")  # their gradient stays where their value is zero
+    found = {name: float(np.mean(flags)) for name, flags in found.items() if flags and not decoupled}
     tail = [row for _, row in rows[-max(1, len(rows) // 10) :]]
     for name in names([(row,) for row in tail]):
         if name.startswith("similarity_"):

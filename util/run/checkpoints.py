@@ -133,6 +133,8 @@ FIXED = {"model", "netG", "netD", "netF", "netF_nc", "netN", "ngf", "ndf", "n_la
 FIXED |= {"output_nc", "no_antialias", "no_antialias_up", "no_dropout", "nce_layers", "stylegan2_G_num_downsampling"}
 FIXED |= {"dataset_mode", "direction"}
 FIXED |= {"NEGCUT_mode", "CUT_mode"}  # presets are defaults, and the defaults of a resumed run are what was saved
+FIXED |= {"nce_loss", "negatives", "loss_N"}
+BEFORE = {"nce_loss": "patchnce", "negatives": "generated", "loss_N": "minimax"}  # of runs older than these flags
 # Changing these changes the learning rates from here on.
 RATES = ("lr", "beta", "n_epochs")
 # These change from run to run without changing the training.
@@ -142,6 +144,7 @@ FREE |= {"checkpoints_dir", "isTrain", "rank", "world_size", "time_budget", "cac
 
 def changed_flags(saved: dict, now: dict, folder: Path, quiet: bool) -> list[str]:
     """Names of the flags that differ from the run's; prints them, and refuses those that cannot change."""
+    saved = BEFORE | saved
     changed = [key for key in saved if key in now and saved[key] != now[key] and key not in FREE]
     for key in changed:
         if key in FIXED:
