@@ -13,6 +13,7 @@ from torch import Tensor
 from models import hard_negatives, networks
 from models.base_model import BaseModel
 from models.losses import GANLoss, as_one_image, contrastive_loss, mean_similarities
+from util.devices import from_host
 from util.errors import UserError
 from util.flag_types import layer_list, non_negative, non_negative_int, positive, positive_int, str2bool
 
@@ -269,7 +270,7 @@ class CUTModel(BaseModel):
         """``num_patches`` different positions (all where there are no more), the same for every image of the batch."""
         count = min(self.opt.num_patches or positions, positions)
         ids = self.rng.choice(positions, count, replace=False, shuffle=False)
-        return torch.from_numpy(ids).to(self.device, non_blocking=True)
+        return from_host(torch.from_numpy(ids), self.device)
 
     def draw_flip(self) -> bool:
         return self.rng.random() < 0.5

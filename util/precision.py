@@ -46,6 +46,12 @@ def no_autocast(device: torch.device):
     return _autocast(device.type, enabled=False)
 
 
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """The type that autocast computes in here; None outside it."""
+    inside = device.type != "meta" and torch.is_autocast_enabled(device.type)
+    return torch.get_autocast_dtype(device.type) if inside else None
+
+
 def _autocast(device_type: str, **settings):
     """torch has none on ``meta``, which computes nothing."""
     return nullcontext() if device_type == "meta" else torch.autocast(device_type, **settings)

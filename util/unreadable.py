@@ -8,8 +8,8 @@ from util.pixels import NotTaken
 
 # First bytes -> what files that are called pictures turn out to be.
 SIGNATURES = {
-    b"\x89PNG": "a PNG file whose first bytes are damaged",
-    b"\xff\xd8": "a JPEG file whose first bytes are damaged",
+    b"\x89PNG": "a damaged PNG file",
+    b"\xff\xd8": "a damaged JPEG file",
     b"<": "HTML or XML, such as a page that was downloaded in place of a picture",
     b"version https://git-lfs": "a pointer of Git LFS: `git lfs pull` fetches the picture",
     b"%PDF": "a PDF file",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from util.precision import no_autocast
+from util.precision import autocast_dtype, no_autocast
 
 EPS = 1e-7
 CHUNK = 4096  # patches whose projections are in memory at a time
@@ -27,8 +27,7 @@ class UnitMean(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, *weights: Tensor) -> Tensor:
-        device = x.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        dtype = autocast_dtype(x.device) or x.dtype
         W1, b1, W2, b2 = (weight.to(dtype) for weight in weights)
         with no_autocast(x.device):
             total, norms = 0, []

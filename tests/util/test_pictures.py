@@ -224,7 +224,7 @@ def test_a_fourth_band_is_transparency_only_where_the_file_says_so(tmp_path):
         ("x.png", b"<html>not found</html>", "HTML or XML"),
         ("x.jpg", b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
         ("x.jpg", b"\0\0\0\x18ftypheic\0\0", "of the kind HEIC"),
-        ("x.jpg", b"\xff\xd8 and nothing", "a JPEG file whose first bytes are damaged"),
+        ("x.jpg", b"\xff\xd8 and nothing", "a damaged JPEG file"),
         ("x.tif", b"", r"empty \(0 bytes\)"),
         ("x.bmp", b"something else", "begins with b'something el'"),
     ],

@@ -42,7 +42,7 @@ def test_arrays_are_checked():
 
 def test_broken_files_are_named(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG and nothing")
-    with pytest.raises(UserError, match="broken.png.* is a PNG file whose first bytes are damaged"):
+    with pytest.raises(UserError, match="broken.png.* is a damaged PNG file"):
         read_image(tmp_path / "broken.png")
 
 

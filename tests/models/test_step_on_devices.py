@@ -1,0 +1,173 @@
+"""Every model's whole step on devices that are not the CPU: on ``meta``, which knows no numbers, and
+on a made-up accelerator, with the CPU's numbers and a GPU's strictness."""
+
+import sys
+
+import pytest
+import torch
+import torch._dynamo  # before the patches below: its modules name torch.Generator in annotations
+from drawn_family import pair_batch
+from made_up_device import NAME, OnDevice, start
+from ranks import run_ranks
+
+import options
+from models import create_model
+from util import devices
+
+TINY = "--netG resnet_4blocks --ngf 4 --ndf 4 --netD n_layers --n_layers_D 2 --load_size 32 --crop_size 32"
+CONTRASTIVE = "--netF_nc 8 --num_patches 16"
+STYLE = "--netG stylegan2 --netD stylegan2 --nce_layers 0,2,4"
+SETTINGS = {
+    "negcut": f"--model negcut {CONTRASTIVE}",
+    "fast": f"--model negcut --NEGCUT_mode FastNEGCUT {CONTRASTIVE}",
+    "cut": f"--model cut {CONTRASTIVE}",
+    "neg_gen": f"--model negcut --netN neg_gen {CONTRASTIVE}",
+    "neg_gen_al": f"--model negcut --netN neg_gen_al {CONTRASTIVE}",
+    "neg_param": f"--model negcut --netN neg_param {CONTRASTIVE}",
+    "bf16": f"--model negcut --precision bf16 --channels_last {CONTRASTIVE}",
+    "ema": f"--model negcut --ema_decay 0.99 --batch_size 3 --channels_last {CONTRASTIVE}",
+    "cycle_gan": "--model cycle_gan",
+    "pix2pix": "--model pix2pix",
+    "stylegan2": f"--model sincut --batch_size 1 {CONTRASTIVE} {STYLE}",
+    "batch norm": f"--model cut --normG batch --normD batch {CONTRASTIVE}",
+}
+
+
+def make(folder, flags, gpu_ids):
+    where = ["--dataroot=none", f"--checkpoints_dir={folder}", "--gpu_ids", gpu_ids]
+    opt = options.parse([*where, *TINY.split(), *flags.split()])
+    torch.manual_seed(0)
+    model = create_model(opt)
+    model.setup(opt)
+    return model, pair_batch(range(opt.batch_size), 32)
+
+
+def train(model, batch, steps=2):
+    for _ in range(steps):
+        model.step(batch)
+        model.update_ema()
+
+
+class HostGenerator(torch.Generator):
+    """No generator without a device; what it would draw is not looked at here."""
+
+    def __new__(cls, device="cpu"):
+        return super().__new__(cls)
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """``pretended(kind)``: torch finds one device of this kind."""
+
+    def as_device(kind):
+        monkeypatch.setattr(devices, "accelerator", lambda: (kind, 1))
+        monkeypatch.setattr(devices, "make_current", lambda device: None)
+        monkeypatch.setattr(torch, "Generator", HostGenerator)
+        monkeypatch.setattr("models.negcut_model.NEGCUTModel.draw_noise", draw_noise)
+        monkeypatch.setattr(
+            sys.modules["torch.optim.adam"], "_device_dtype_check_for_fused", lambda *args, **kwargs: None
+        )
+
+    return as_device
+
+
+def draw_noise(model, phase, branch, layer, images):
+    return torch.randn(images, model.opt.num_patches, model.netN.noise_nc, device=model.device)
+
+
+def lies_on(model, kind):
+    tensors = [p for net in model.networks().values() for p in net.state_dict().values()]
+    tensors += [value for o in model.optimizers for state in o.state.values() for value in state.values()]
+    tensors += [getattr(model, "loss_" + name) for name in model.loss_names]
+    return {tensor.device.type for tensor in tensors} == {kind}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_on_meta_every_tensor_is_on_the_device(setting, pretended, tmp_path):
+    pretended("meta")
+    model, batch = make(tmp_path, SETTINGS[setting], "0")
+    train(model, batch)
+    assert lies_on(model, "meta")
+
+
+def on_made_up_device(rank, folder):
+    """What each setting's losses and weights are after a step on the CPU and on the device, or what went wrong."""
+    device, found = start(), {}
+    for setting, flags in SETTINGS.items():
+        flags = flags.replace("--precision bf16", "")  # autocast has nothing for such a device
+        try:
+            cpu, batch = make(folder, flags, "-1")
+            train(cpu, batch, steps=1)
+            with device:
+                model, batch = make(folder, flags, "0")
+                pinned = {k: v.pin_memory() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+                with device.strictly():
+                    train(model, pinned, steps=1)
+                losses = cpu.get_current_losses(), model.get_current_losses()
+                nets = zip(cpu.networks().values(), model.networks().values(), strict=True)
+                pairs = [
+                    (mine.detach(), theirs.detach().raw)
+                    for one, other in nets
+                    for mine, theirs in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+                ]
+            far = sum((one.double() - other.double()).abs().sum() for one, other in pairs)
+            found[setting] = *losses, float(far) / sum(float(one.double().abs().sum()) for one, _ in pairs)
+        except Exception as error:
+            device.strict = False
+            found[setting] = f"{type(error).__name__}: {error}"
+    return found
+
+
+def refusals(rank):
+    """What the device says to what a GPU would wait for or refuse."""
+    device, found = start(), {}
+    wrong = {
+        "item": lambda x: x.sum().item(),
+        "bool": lambda x: bool(x.sum() > 0),
+        "cpu": lambda x: x.cpu(),
+        "tolist": lambda x: x.tolist(),
+        "mixed": lambda x: x + torch.ones(3),
+        "unpinned": lambda x: torch.ones(3).to(x.device),
+        "unpinned, in place": lambda x: x.copy_(torch.ones(3)),
+    }
+    right = {"pinned": lambda x: devices.from_host(torch.ones(3), x.device), "number": lambda x: x + torch.tensor(1.0)}
+    with device:
+        x = torch.ones(3, device=NAME)
+        assert isinstance(x, OnDevice)
+        for name, call in (wrong | right).items():
+            try:
+                with device.strictly():
+                    call(x)
+                found[name] = ""
+            except RuntimeError as error:
+                device.strict, found[name] = False, str(error)
+    return found
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory):
+    pytest.importorskip("torch.utils.backend_registration")
+    if not hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend"):
+        pytest.skip("this torch can't make up a device in Python")
+    [found] = run_ranks(1, on_made_up_device, tmp_path_factory.mktemp("runs"))
+    assert isinstance(found, dict), found
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_step_waits_for_nothing_and_computes_what_the_cpu_does(setting, made_up):
+    assert not isinstance(made_up[setting], str), made_up[setting]
+    cpu, device, far = made_up[setting]
+    assert device == pytest.approx(cpu, rel=1e-3, abs=1e-5)
+    assert far < 1e-3  # of the weights; Adam makes a step of rounding where a gradient is nearly zero
+
+
+@pytest.mark.slow
+def test_the_made_up_device_refuses_what_waits(made_up):
+    [found] = run_ranks(1, refusals)
+    assert isinstance(found, dict), found
+    assert all("waits for the device" in found[name] for name in ("item", "bool", "cpu", "tolist"))
+    assert "two devices" in found["mixed"]
+    assert all("unpinned" in found[name] for name in ("unpinned", "unpinned, in place"))
+    assert found["pinned"] == found["number"] == ""
