@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models import networks
+from models import hard_negatives, networks
 from models.base_model import BaseModel
-from models.losses import GANLoss, patch_nce_loss, patch_similarities, similarity_statistics
+from models.losses import GANLoss, hard_negative_loss, patch_nce_loss, patch_similarities, similarity_statistics
 from util.errors import UserError
 from util.flag_types import layer_list, non_negative, non_negative_int, positive, positive_int, str2bool
 
@@ -65,6 +65,14 @@ class CUTModel(BaseModel):
         add("--netF_nc", type=positive_int, default=256, help="channels of the projection")
         add("--nce_T", type=positive, default=0.07, help="temperature of the contrastive loss")
         add("--num_patches", type=non_negative_int, default=256, help="patches a layer; 0: all positions")
+        add("--nce_loss", default="patchnce", choices=["patchnce", "monce", "dce", "hdce"], help="contrastive loss")
+        add("--cost_type", default="hard", choices=["hard", "easy"], help="MoNCE: which patches weigh more")
+        add("--eps", type=positive, default=1.0, help="MoNCE: entropy of the transport")
+        add("--neg_term_weight", type=positive, default=1.0, help="MoNCE: weight of the negatives")
+        add("--HDCE_gamma", type=positive, default=1.0, help="hDCE: temperature of the weights")
+        add("--lambda_SRC", type=non_negative, default=0.0, help="weight of SRC")
+        add("--loss_N", default="minimax", choices=["minimax", "nonsaturating"], help="what N learns from")
+        add("--negatives", default="generated", choices=["generated", "both"], help="which negatives count")
         add("--flip_equivariance", type=str2bool, nargs="?", const=True, default=False,
             help="mirror G's input in half of the steps and compare mirrored features")  # fmt: skip
 
@@ -75,6 +83,7 @@ class CUTModel(BaseModel):
         self.statistics: dict[str, Tensor] = {}
         self.quiet_steps = torch.zeros((), device=self.device)  # steps in a row in which the contrastive loss was zero
         self.repeatable = not opt.flip_equivariance
+        self.gamma = opt.HDCE_gamma
         self.nce_layers = [int(layer) for layer in opt.nce_layers.split(",")]
         if opt.nce_idt and self.isTrain:
             self.loss_names.append("NCE_Y")
@@ -168,7 +177,7 @@ class CUTModel(BaseModel):
 
     def further_loss(self) -> Tensor | float:
         """What a subclass adds to G's loss, such as SinCUT's |G(y) - y|."""
-        return 0.0
+        return self.relation if self.opt.lambda_SRC else 0.0
 
     def update_G_and_F(self) -> None:
         """lambda_GAN * GAN(D(x'), real) + NCE, with D frozen."""
@@ -194,7 +203,7 @@ class CUTModel(BaseModel):
 
     def contrastive_losses(self, phase: str) -> list[Tensor]:
         """lambda_NCE * mean over layers of InfoNCE, for each branch, with fresh positions."""
-        losses = []
+        losses, relation = [], 0.0
         for index, branch in enumerate(self.branches):
             patch_ids = [
                 self.draw_patch_ids(phase, index, layer, self.netF.positions(feature))
@@ -207,11 +216,31 @@ class CUTModel(BaseModel):
             total = 0.0
             for layer, (q, k, n) in enumerate(zip(query, key, self.negatives(phase, index), strict=True)):
                 positive, negative = patch_similarities(q, k, n, self.opt.nce_includes_all_negatives_from_minibatch)
-                total = total + patch_nce_loss(positive, negative, self.opt.nce_T)
+                if phase == "N" and self.opt.loss_N == "nonsaturating":
+                    total = total - hard_negative_loss(positive, negative, self.opt.nce_T)
+                elif n is None and self.opt.nce_loss != "patchnce":
+                    total = total + self.weighted_loss(q, k)
+                elif phase == "G" and n is not None and self.opt.negatives == "both":
+                    others = patch_similarities(q, k, None, self.opt.nce_includes_all_negatives_from_minibatch)[1]
+                    total = total + patch_nce_loss(positive, torch.cat((negative, others), dim=-1), self.opt.nce_T)
+                else:
+                    total = total + patch_nce_loss(positive, negative, self.opt.nce_T)
+                if phase == "G" and index == 0 and self.opt.lambda_SRC:
+                    relation = relation + hard_negatives.relation_loss(q, k)
                 if phase == "G" and index == 0:
                     self.statistics |= similarity_statistics(self.nce_layers[layer], positive, negative, n is None)
             losses.append(self.opt.lambda_NCE * total / len(query))
+        if phase == "G" and self.opt.lambda_SRC:
+            self.relation = self.opt.lambda_SRC * relation / len(query)
         return losses
+
+    def weighted_loss(self, query: Tensor, key: Tensor) -> Tensor:
+        opt = self.opt
+        if opt.nce_loss == "monce":
+            return hard_negatives.monce_loss(query, key, opt.nce_T, opt.cost_type, opt.eps, opt.neg_term_weight)
+        if opt.nce_loss == "dce":
+            return hard_negatives.decoupled_loss(query, key, opt.nce_T)
+        return hard_negatives.hdce_loss(query, key, opt.nce_T, self.gamma)
 
     def get_current_statistics(self) -> dict[str, float]:
         """Mean cosine of query and positive, query and negatives, in each layer of ``nce_layers``; for how many steps

@@ -60,6 +60,15 @@ def patch_nce_loss(positive: Tensor, negative: Tensor, temperature: float) -> Te
     return -logits.log_softmax(dim=-1)[..., 0].mean()
 
 
+def hard_negative_loss(positive: Tensor, negative: Tensor, temperature: float) -> Tensor:
+    """What a generator of negatives minimises without saturating: mean over queries of -log(1 - p), p the share of
+    exp(q.k/T) in exp(q.k/T) + sum_j exp(q.n_j/T). So it is logsumexp over the positive and all negatives minus
+    logsumexp over the negatives; its gradient, p times a negative's share among the negatives, is large while they are
+    easy."""
+    positive, others = positive / temperature, (negative / temperature).logsumexp(dim=-1, keepdim=True)
+    return (torch.logaddexp(positive, others) - others).mean()
+
+
 def similarity_statistics(layer: int, positive: Tensor, negative: Tensor, own_among_them: bool) -> dict[str, Tensor]:
     """Mean cosines of ``patch_similarities``; with ``own_among_them`` without the -10 that stands for the own key."""
     mean = negative.detach().mean()
