@@ -39,6 +39,7 @@ def train(opt) -> None:
         sys.exit(0)
     validation = create_validation(opt, create_dataset, options.for_testing(opt), model.device)
     options.save_options(opt, training.folder)
+    dataset.save_checks()
     step = StepGraph(model) if opt.cuda_graph else model.step
     stopwatch = Stopwatch()
 

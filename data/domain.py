@@ -6,9 +6,11 @@ from functools import partial
 import torch
 from PIL import Image
 
-from data.base_dataset import get_transform, has_scaling, scale, scaled_size, to_multiple, without_scaling
+from data.base_dataset import get_transform, scale, without_scaling
 from data.cache import create_cache
+from data.checked_images import checked_images
 from data.image_folder import make_dataset
+from data.sizes import check_sizes
 from data.uncut import Uncut, can_wait, draw_window
 from util.errors import UserError
 from util.pictures import ENDINGS, Reader, list_images, source_side, tell
@@ -88,37 +90,8 @@ def find_images(opt, folder: str, reader: Reader, columns: int = 1) -> list[str]
         paths = paths[: int(min(opt.max_dataset_size, len(paths)))]
     if not paths:
         raise UserError(f"the folder {folder!r} holds no images ({' '.join(ENDINGS)})")
-    facts = reader.check(paths)
+    facts = checked_images(opt).check(opt.dataroot, paths, reader)
     if getattr(opt, "rank", 0) == 0:
         tell(paths, facts, reader.value_range, folder)
-    _check_sizes(opt, paths, [(fact.size[0] // columns, fact.size[1]) for fact in facts])
+    check_sizes(opt, paths, [(fact.size[0] // columns, fact.size[1]) for fact in facts])
     return paths
-
-
-def _check_sizes(opt, paths: list[str], sizes: list[tuple[int, int]]) -> None:
-    """Refuse at the start what would fail at one image in the middle of a run."""
-    words, crop = opt.preprocess, opt.crop_size
-    if "fixsize" in words:  # each item brings its own size
-        return
-    sizes = [scaled_size(words, opt.load_size, crop, size) for size in sizes]
-    if "zoom" in words:  # enlarges what is smaller than a patch
-        sizes = [(max(crop, width), max(crop, height)) for width, height in sizes]
-    if "crop" in words or "patch" in words:
-        small = [i for i, size in enumerate(sizes) if min(size) < crop]
-        if small:
-            after = f" after scaling to --load_size {opt.load_size}" if has_scaling(words) else ""
-            raise UserError(
-                f"{len(small)} of {len(paths)} images are smaller than --crop_size {crop}{after}, first "
-                f"{paths[small[0]]!r} {sizes[small[0]]}; make it smaller or use --preprocess resize_and_crop"
-            )
-    elif opt.batch_size > 1 and "zoom" not in words:
-        if "trim" in words:
-            sizes = [(min(width, crop), min(height, crop)) for width, height in sizes]
-        sizes = [to_multiple(size, 4) for size in sizes]
-        other = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
-        if other is not None:
-            raise UserError(
-                f"--batch_size {opt.batch_size} with --preprocess {words} needs images of one size, but "
-                f"{paths[0]!r} has (scaled) {sizes[0]} and {paths[other]!r} {sizes[other]}; "
-                "use --batch_size 1 or a --preprocess with crop"
-            )

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from data.checked_images import checked_images
 from data.uncut import Uncut, cut
 from util.devices import kind_of
 from util.errors import UserError
@@ -88,7 +89,7 @@ class Loader:
     """
 
     def __init__(self, dataset: Dataset, opt):
-        self.dataset = dataset
+        self.dataset, self.opt = dataset, opt
         self.device = opt.device
         self.images = int(min(len(dataset), opt.max_dataset_size))
         if not self.images:
@@ -120,6 +121,11 @@ class Loader:
         """Choose the epoch, and go on after its first ``skip_images`` images (counted over all ranks)."""
         self.dataset.current_epoch = self.sampler.epoch = epoch
         self.sampler.skip_images = skip_images
+
+    def save_checks(self) -> None:
+        """Keep with the run which images were checked, those of its test split too."""
+        if getattr(self.opt, "rank", 0) == 0:
+            checked_images(self.opt).save()
 
     def __len__(self) -> int:
         return self.images

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from util.errors import UserError
+from util.sides import side_multiple, smallest_side
 
 PREPROCESS = r"(resize|scale_width|scale_shortside|crop|fixsize|zoom|patch|trim|none)(_and_|_|$)"
 
@@ -49,12 +50,11 @@ def check(opt: argparse.Namespace) -> None:
 def _check_size(opt: argparse.Namespace) -> None:
     """Whether the networks take squares of ``crop_size``, which is rounded to a multiple of 4."""
     size = 4 * round(opt.crop_size / 4)
-    layers = {"basic": 3, "n_layers": opt.n_layers_D}.get(opt.netD, 0)
-    smallest = max(8, 3 * 2**layers)
+    smallest, multiple = smallest_side(opt), side_multiple(opt)
     if size < smallest:
         raise UserError(f"--crop_size {opt.crop_size} is too small for --netD {opt.netD}: at least {smallest}")
-    if opt.netG.startswith("unet_") and size % int(opt.netG[5:]):
-        raise UserError(f"--crop_size {opt.crop_size} must be a multiple of {opt.netG[5:]} for --netG {opt.netG}")
+    if size % multiple:
+        raise UserError(f"--crop_size {opt.crop_size} must be a multiple of {multiple} for --netG {opt.netG}")
 
 
 def _check_writable(folder: Path, name: str, flag: str) -> None:
