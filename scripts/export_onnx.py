@@ -18,6 +18,7 @@ import repository  # noqa: F401
 import torch
 from torch import Tensor
 
+from models.inference import trained
 from models.inference.translator import Translator
 from util.errors import UserError, run
 from util.files import replacing
@@ -30,20 +31,14 @@ NAMES = ["image", "translation"]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--name", help="the experiment in --checkpoints_dir")
-    add("--checkpoints_dir", default=Path("checkpoints"), type=Path, help="folder of all experiments")
-    add("--weights", type=Path, help="a generator's .pth file instead of --name")
-    add("--epoch", default="latest", help="latest, best or an epoch's number")
-    add("--net", help="another network: G_B of CycleGAN, G_ema for averaged weights")
+    trained.add_flags(add)
     add("--out", required=True, type=Path, help="the file to write: .onnx, or .pt for TorchScript")
     add("--opset", type=positive_int, default=17, help="version of ONNX's operators")
     args = parser.parse_args()
-    if (args.name is None) == (args.weights is None):
-        raise UserError("give --name, an experiment in --checkpoints_dir, or --weights, a generator's .pth file")
+    source, epoch, net = trained.chosen(args)
     if args.out.suffix not in (".onnx", ".pt"):
         raise UserError(f"--out {args.out} must end in .onnx, or in .pt for TorchScript")
-    source = args.weights or args.checkpoints_dir / args.name
-    translator = Translator(source, args.epoch, args.net, device="cpu", precision="fp32", evaluate=True)
+    translator = Translator(source, epoch, net, device="cpu", precision="fp32", evaluate=True)
     off = export(translator, args.out, args.opset)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, differs from the network by at most {off:.1e}")
     print(f"sizes: multiples of {translator.stride}; values: -1 to 1")

@@ -3,7 +3,8 @@
     python scripts/inspect_checkpoint.py checkpoints/h2z/latest_net_G.pth
     python scripts/inspect_checkpoint.py checkpoints/h2z
 
-Architecture, sizes, norm and anti-aliasing are read from the names and shapes of the weights. ``--keys`` lists them.
+Weights that the repository holds go by their name. Architecture, sizes, norm and anti-aliasing are read from the names
+and shapes of the weights. ``--keys`` lists them.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 import repository  # noqa: F401
 import torch
 
+from models.inference import trained
 from models.inference.architecture import NO_WEIGHTS, guess_network
 from util.errors import UserError, run
 from util.run import checkpoints
@@ -19,10 +21,12 @@ from util.run import checkpoints
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paths", nargs="+", type=Path, help="files, or folders of an experiment")
+    parser.add_argument(
+        "paths", nargs="+", help="files, folders of an experiment, or names of the repository's weights"
+    )
     parser.add_argument("--keys", action="store_true", help="also list every weight with its shape and type")
     args = parser.parse_args()
-    for path in args.paths:
+    for path in map(trained.find, args.paths):
         files = sorted([*path.glob("*.pth"), *path.glob("*.pt")]) if path.is_dir() else [path]
         if not files:
             raise UserError(f"{path} holds no .pth and no .pt files")
@@ -34,6 +38,7 @@ def describe(path: Path, keys: bool = False) -> list[str]:
     """The lines to print about one file."""
     content = checkpoints.load(path, "file")
     lines = [f"{path}  ({path.stat().st_size / 1e6:.1f} MB)"]
+    lines += [f"  {key:<9} {value}" for key, value in trained.about(path).items()]
     if isinstance(content, dict) and "position" in content and "model" in content:
         return lines + describe_state(content)
     state = checkpoints.read_weights(path, "file")

@@ -1,7 +1,7 @@
 """Translate pictures with a trained model.
 
     python scripts/translate.py --name h2z horse.jpg holiday/ "more/*.png" --out zebras
-    python scripts/translate.py --weights latest_net_G.pth horse.jpg --out zebras
+    python scripts/translate.py --weights latest_net_G.pth horse.jpg --out zebras     # or a name in the repository
 
 Files, folders (with those below them) and patterns; any size. The size is kept: sides that are no multiple of 4 are
 padded and cut back, large pictures are translated in tiles that fit together (models/inference/tiling.py).
@@ -17,6 +17,7 @@ import repository  # noqa: F401
 from PIL import Image
 from tqdm.auto import tqdm
 
+from models.inference import trained
 from models.inference.translator import Translator
 from util import pictures
 from util.device_kinds import PRECISIONS, add_flags
@@ -35,12 +36,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("inputs", nargs="+", help="image files, folders or quoted patterns")
     add("--out", required=True, type=Path, help="folder for the translations")
-    add("--name", help="the experiment in --checkpoints_dir")
-    add("--checkpoints_dir", default=Path("checkpoints"), type=Path, help="folder of all experiments")
-    add("--weights", type=Path, help="a generator's .pth file instead of --name")
-    add("--epoch", default="latest", help="latest, best or an epoch's number")
-    add("--ema", action="store_true", help="the averaged weights, EPOCH_net_G_ema.pth")
-    add("--net", help="another network than the trained direction's: G_B of CycleGAN")
+    trained.add_flags(add)
     add("--format", choices=["same", *ENDINGS], default="png", help="file format; same: the input's where it can be")
     add("--quality", type=positive_int, default=95, help="of JPEG and WebP, 1 to 100")
     add("--batch_size", type=positive_int, default=1, help="pictures to read at a time; those of one size are one pass")
@@ -50,29 +46,20 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add_flags(add)
     pictures.add_flags(add)
     add("--quiet", action="store_true", help="no progress bar")
-    args = parser.parse_args(argv)
-    if (args.name is None) == (args.weights is None):
-        raise UserError("give --name, an experiment in --checkpoints_dir, or --weights, a generator's .pth file")
-    return args
+    return parser.parse_args(argv)
 
 
 def main() -> None:
     args = arguments()
+    source, epoch, net = trained.chosen(args)
     jobs = find_jobs(args.inputs, args.out, args.format)
-    reader, _ = readers_of_run(args.name and args.checkpoints_dir / args.name, args.value_range, args.max_pixels)
+    reader, _ = readers_of_run(source, args.value_range, args.max_pixels)
     checked = dict(zip(jobs, reader.check_each(jobs), strict=True))
     bad = {path: str(error) for path, error in checked.items() if isinstance(error, UserError)}
     good = {path: facts for path, facts in checked.items() if path not in bad}
     tell(list(good), list(good.values()), reader.value_range, "the inputs")
     translator = Translator(
-        args.weights or args.checkpoints_dir / args.name,
-        args.epoch,
-        f"{args.net or 'G'}_ema" if args.ema else args.net,
-        choose_device(args.gpu_ids, args.device),
-        args.precision,
-        args.tile,
-        args.eval,
-        reader,
+        source, epoch, net, choose_device(args.gpu_ids, args.device), args.precision, args.tile, args.eval, reader
     )
     paths = list(good)
     with tqdm(total=len(paths), unit=" images", disable=args.quiet or None) as bar:

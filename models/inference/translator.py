@@ -17,6 +17,7 @@ from torch import nn
 from models import find_model_using_name, networks
 from models.inference.architecture import guess_network, load_weights
 from models.inference.tiling import reach
+from models.inference.trained import find
 from models.inference.translate import translate_pixels
 from models.networks.blocks import make_channels_last
 from util.devices import choose_device, free_memory
@@ -28,7 +29,8 @@ from util.run import checkpoints
 
 
 class Translator:
-    """``source``: an experiment's folder, or a generator's ``.pth`` file (any of this family, official ones too).
+    """``source``: an experiment's folder, a generator's ``.pth`` file (any of this family, official ones too), or the
+    name of weights that the repository holds (models/inference/weights).
 
     epoch: latest, best or a number. net: the name of another network than the one that translates in the trained
     direction, such as G_B or G_ema. device: by default a GPU if there is one. precision: fp32, tf32 or bf16; None: the
@@ -52,7 +54,7 @@ class Translator:
     ):
         self.device = choose_device(None, None) if device is None else torch.device(device)
         self.tile = pixels_at_once(self.device) if tile is None else tile
-        source = Path(source)
+        source = find(source, "the source")
         self.reader = reader or readers_of_run(source, None, MAX_PIXELS)[0]
         if source.is_file():
             self.net, own_precision = load_file(source), "fp32"
@@ -113,8 +115,6 @@ def to_image(pixels: np.ndarray) -> Image.Image:
 def load_experiment(folder: Path, epoch: str | int, name: str | None, device: torch.device) -> tuple[nn.Module, str]:
     """The generator of an experiment, by the options saved beside it, and the precision in which test.py would run it
     on ``device``."""
-    if not folder.is_dir():
-        raise UserError(f"there is no experiment {folder}; name a folder below checkpoints, or a .pth file")
     path = folder / "train_opt.json"
     if not path.exists():  # trained with an official code base
         return load_file(folder / f"{epoch}_net_{name or 'G'}.pth", "--epoch"), "fp32"

@@ -170,12 +170,6 @@ def test_a_folder_that_cannot_be_written_to(command, tmp_path):
         command(draw(tmp_path / "a.png"), out=tmp_path / "out" / "below")
 
 
-def test_one_of_name_and_weights(monkeypatch, tmp_path):
-    for flags in ([], ["--name", "a", "--weights", "b"]):
-        with pytest.raises(UserError, match="--name.*--weights"):
-            translate.arguments(["x.png", "--out", str(tmp_path), *flags])
-
-
 @pytest.fixture
 def experiment(weights, tmp_path):
     """A folder of checkpoints that holds the averaged weights of the best epoch alone, and a picture."""

@@ -194,7 +194,7 @@ def test_bfloat16_is_close(runs, translator):
 
 def test_what_cannot_be_loaded(runs, tmp_path):
     folder = runs[0]
-    with pytest.raises(UserError, match="no experiment"):
+    with pytest.raises(UserError, match="no such file"):
         Translator(tmp_path / "missing")
     with pytest.raises(UserError, match="--epoch.*latest"):
         Translator(folder / "cut", epoch=7)

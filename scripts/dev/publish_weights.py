@@ -1,0 +1,136 @@
+"""Put a run's generator into the repository, where ``--weights NAME`` of translate.py, demo.py and others finds it.
+
+    python scripts/dev/publish_weights.py h2z --epoch best --ema --out horse2zebra \\
+        --about "horses to zebras" --licence "trained on photographs that are for research only"
+
+Writes models/inference/weights/NAME.pth, the weights rounded to float16, and NAME.json beside it: the training's
+command, seed and steps, the recorded scores of these weights, and what you say about them. The file is loaded before it
+is kept.
+"""
+
+import argparse
+import json
+import shlex
+import tempfile
+from pathlib import Path
+
+import repository  # noqa: F401
+import torch
+
+from models.inference import trained
+from models.inference.translator import Translator
+from util import strict_json
+from util.errors import UserError, run
+from util.files import write_atomic
+from util.loggers.jsonl import read
+from util.metrics.records import summary
+from util.run import checkpoints
+
+LIMIT = 8e6  # bytes: everybody who clones the repository fetches them
+NOT_OF_THE_WEIGHTS = {"checkpoints_dir", "gpu_ids", "num_threads", "quiet", "display_id", "no_html", "print_freq"}
+NOT_OF_THE_WEIGHTS |= {"display_freq", "update_html_freq"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("name", help="the experiment in --checkpoints_dir")
+    add("--checkpoints_dir", default=Path("checkpoints"), type=Path, help="folder of all experiments")
+    add("--epoch", default="latest", help="latest, best or an epoch's number (default: latest)")
+    add("--ema", action="store_true", help="the averaged weights")
+    add("--out", required=True, metavar="NAME", help="the name by which --weights takes them")
+    add("--about", required=True, help="what they translate, in a few words")
+    add("--licence", required=True, help="what the pictures that they were trained on allow, in a sentence")
+    add("--command", help="the training's command, where the run was resumed and its files no longer tell")
+    args = parser.parse_args()
+    folder = args.checkpoints_dir / args.name
+    if not (folder / "train_opt.json").is_file():
+        raise UserError(f"{folder} is no run of train.py: train_opt.json is missing")
+    if not args.out.isidentifier():
+        raise UserError(f"--out {args.out}: letters, digits and underscores make a name")
+    options = json.loads((folder / "train_opt.json").read_text())
+    epoch, images, scores = position(folder, options, args.epoch)
+    note = {
+        "about": args.about,
+        "command": args.command or command(options),
+        "seed": options["seed"],
+        "epoch": epoch,
+        "images": images,
+        "steps": images // (options["batch_size"] * options.get("world_size", 1)),
+        "scores": of_these_weights(scores, args.ema),
+        "licence": args.licence,
+    }
+    weights = folder / f"{args.epoch}_net_G{'_ema' if args.ema else ''}.pth"
+    publish(weights, trained.FOLDER / f"{args.out}.pth", note)
+
+
+def publish(weights: Path, path: Path, note: dict) -> None:
+    """Write ``path``, the weights in float16, and the note beside it."""
+    state = {key: half(key, value) for key, value in checkpoints.read_weights(weights).items()}
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / path.name
+        checkpoints.save(state, trial)
+        Translator(trial, device="cpu")
+        content = trial.read_bytes()
+    if len(content) > LIMIT:
+        raise UserError(f"{weights} makes {len(content) / 1e6:.1f} MB; the repository takes {LIMIT / 1e6:.0f} at most")
+    path.parent.mkdir(exist_ok=True)
+    write_atomic(path, content)
+    write_atomic(path.with_suffix(".json"), strict_json.dumps(note, indent=1) + "\n")
+    print(f"{path}: {len(content) / 1e6:.1f} MB\n{path.with_suffix('.json')}:")
+    print("\n".join(f"  {key:<9} {value}" for key, value in note.items()))
+
+
+def half(key: str, value: torch.Tensor) -> torch.Tensor:
+    if not value.is_floating_point():
+        return value
+    if not value.half().isfinite().all():
+        raise UserError(f"the weights {key} are too large for float16, or no numbers")
+    return value.half()
+
+
+def position(folder: Path, options: dict, epoch: str) -> tuple[int, int, dict]:
+    """(epoch, images seen, recorded scores) of the weights saved as ``epoch``."""
+    rows = read(folder / "metrics.jsonl") if (folder / "metrics.jsonl").exists() else []
+    if epoch == "latest":
+        at = checkpoints.load(folder / checkpoints.STATE)["position"]
+        seen = at["total_images"]
+        rows = [row for row in rows if row["total_images"] == seen]
+        return (rows[-1]["epoch"] if rows else at["epoch"]), seen, rows[-1]["scores"] if rows else {}
+    if epoch == "best":
+        metric = options["eval_metric"] or next(iter(rows[-1]["scores"])) if rows else ""
+        found = summary(folder / "metrics.jsonl", metric) if rows else None
+        if found is None:
+            raise UserError(f"{folder / 'metrics.jsonl'} does not tell which epoch was the best; give --epoch N")
+        epoch = found["best_epoch"]
+    scored = [row for row in rows if row["epoch"] == int(epoch)]
+    last = (scored or [row for row in read(folder / "losses.jsonl") if row["epoch"] == int(epoch)] or [None])[-1]
+    if last is None:
+        raise UserError(f"--epoch {epoch}: the records in {folder} have nothing of that epoch")
+    return int(epoch), last["total_images"], scored[-1]["scores"] if scored else {}
+
+
+def of_these_weights(scores: dict, average: bool) -> dict:
+    """Of a row of metrics.jsonl what belongs to the averaged weights, or to the others; counts and notes to both."""
+    kept = {key: value for key, value in scores.items() if not isinstance(value, float)}
+    for key, value in scores.items():
+        if isinstance(value, float) and key.endswith("_ema") == average:
+            kept[key.removesuffix("_ema")] = value
+    return kept
+
+
+def command(options: dict) -> str:
+    """train.py with the flags that were typed and change the weights."""
+    sources = options.get("sources", {})
+    if "saved" in sources.values() or not sources:
+        raise UserError("the run was resumed, so its files no longer tell what was typed first; give --command")
+    words = ["python", "train.py"]
+    for key, value in options.items():
+        if sources.get(key) == "typed" and key not in NOT_OF_THE_WEIGHTS:
+            values = value if isinstance(value, list) else [] if value is True else [value]
+            words += [f"--{key}", *map(str, values)]
+    return shlex.join(words)
+
+
+if __name__ == "__main__":
+    run(main)
