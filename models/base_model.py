@@ -14,10 +14,11 @@ from models.inference.architecture import load_weights
 from models.inference.translate import translate
 from models.networks import init_net  # noqa: F401  (official model files expect it here)
 from models.networks.blocks import make_channels_last
+from models.networks.compiled import compile_entries
 from models.schedulers import get_scheduler, step_schedules
 from util import precision
 from util.devices import wide
-from util.errors import UserError
+from util.errors import UserError, warn
 from util.run import checkpoints
 from util.run.averages import ema_factor, update_average
 from util.run.guarded_updates import GuardedUpdates
@@ -139,8 +140,21 @@ class BaseModel(ABC):
         precision.run_networks_in(self.precision, self.device, *networks)
         for net in networks if getattr(opt, "channels_last", False) else ():
             make_channels_last(net)
-        for net in networks if getattr(opt, "compile", False) else ():
-            net.compile()
+        if getattr(opt, "compile", False):
+            self.compile_networks()
+
+    def compile_networks(self) -> None:
+        """Each network's ways in, but for those of ``not_compiled``, which is said."""
+        left_out = self.not_compiled()
+        for name, net in self.networks().items():
+            if name not in left_out:
+                compile_entries(net)
+        for name, reason in left_out.items() if getattr(self.opt, "rank", 0) == 0 else ():
+            warn(f"--compile leaves {name} out: {reason}")
+
+    def not_compiled(self) -> dict[str, str]:
+        """Networks that ``--compile`` has to leave as they are, and why: those whose gradient a loss differentiates."""
+        return {}
 
     def parallelize(self) -> None:
         """For official training loops; one process uses one device."""

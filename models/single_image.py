@@ -55,6 +55,10 @@ class SingleImage:
         penalty = gradient.square().flatten(1).sum(dim=1).mean() * (self.opt.lambda_R1 / 2)
         return self.criterionGAN(prediction, True).mean(), {"D_R1": penalty}
 
+    def not_compiled(self) -> dict[str, str]:
+        penalized = self.isTrain and self.opt.lambda_R1 > 0
+        return super().not_compiled() | ({"D": "R1 differentiates its gradient (--lambda_R1)"} if penalized else {})
+
     def further_losses(self, step: Step, pairs: list[tuple]) -> dict[str, Tensor]:
         """lambda_identity * mean |G(y) - y|."""
         losses = super().further_losses(step, pairs)
