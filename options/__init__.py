@@ -11,9 +11,10 @@ from pathlib import Path
 from options.base_options import add_base_options
 from options.checks import check
 from options.option_parser import RUNS_FAST, OptionParser
+from options.shadowed import shadowed_files
 from options.test_options import add_test_options
 from options.train_options import add_train_options
-from util.errors import UserError
+from util.errors import UserError, warn
 from util.files import write_atomic
 
 HELPS = {"-h", "--help", "--help-all"}
@@ -51,6 +52,7 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
     import data
     import models
     from options.unknown_flags import explained
+    from options.untold import generator_flags
     from util import distributed
     from util.devices import choose_device
     from util.precision import fast_settings
@@ -64,7 +66,10 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
         name = getattr(parser.parse_known_args()[0], kind)
         with parser.group(f"{title} {name}", is_chosen=name != saved.get(kind)):
             parser = package.get_option_setter(name)(parser, is_train)
+    parser.check_saved()
     known = parser.parse_known_args()[0]
+    if not is_train and not saved:
+        parser.take("weights", generator_flags(known))
     device = choose_device(known.gpu_ids if "gpu_ids" in parser.typed() else None, known.device)
     if known.fast:
         source = "--fast" if parser.source["fast"] == "typed" else RUNS_FAST
@@ -94,6 +99,8 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
         opt.trained_model = saved.get("model", opt.model)
     opt.rank, opt.world_size = distributed.environment()
     opt.quiet = opt.quiet or opt.rank > 0
+    for sentence in shadowed_files() if opt.rank == 0 else ():
+        warn(sentence)
     check(opt)
     if not is_train and opt.direction != saved.get("direction", opt.direction) and opt.model == saved.get("model"):
         raise UserError(_other_way(opt, saved["direction"]))

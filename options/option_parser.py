@@ -10,7 +10,7 @@ from util.errors import UserError
 # told by flags of their own.
 RUNS_FAST = "--fast of the run"
 # Where a value can come from; a later one wins.
-SOURCES = ("default", RUNS_FAST, "saved", "--fast", "preset", "typed")
+SOURCES = ("default", RUNS_FAST, "saved", "--fast", "preset", "weights", "typed")
 
 
 # What most people need, in this order: the first group of --help.
@@ -31,6 +31,14 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
 def _metavar(name: str) -> str:
     """FOLDER of --results_dir, SERVER of --display_server."""
     return "FOLDER" if name.endswith(("_dir", "root")) else name.split("_")[-1].upper()
+
+
+@contextmanager
+def _as_saved():
+    try:
+        yield
+    except argparse.ArgumentError as error:
+        raise UserError(f"train_opt.json holds a wrong value: {error}") from None
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -87,6 +95,10 @@ class OptionParser(argparse.ArgumentParser):
         """What a model or a dataset changes: its preset. CycleGAN's files say ``norm`` for both networks'."""
         if "norm" in values:
             values = {"normG": values["norm"], "normD": values["norm"]} | values
+        for action in self._actions:
+            value = values.get(action.dest)
+            if action.choices and value is not None and value not in action.choices:
+                action.choices = [*action.choices, value]  # a network of the model's own
         self.plain.update(values)
         self.take(self._preset, values)
 
@@ -105,15 +117,19 @@ class OptionParser(argparse.ArgumentParser):
                 self._take_saved(action)
 
     def _take_saved(self, action) -> None:
-        """Checked as if it were typed: the file may have been edited."""
         value = self._saved[action.dest]
         if action.nargs in (None, "?"):
-            try:
+            with _as_saved():
                 value = self._get_value(action, str(value))
-                self._check_value(action, value)
-            except argparse.ArgumentError as error:
-                raise UserError(f"train_opt.json holds a wrong value: {error}") from None
         self.take("saved", {action.dest: value})
+
+    def check_saved(self) -> None:
+        """As if they were typed, for the file may have been edited; once the model is known, whose own network is a
+        choice."""
+        for action in self._actions:
+            if self.source.get(action.dest) == "saved" and action.nargs in (None, "?"):
+                with _as_saved():
+                    self._check_value(action, self.get_default(action.dest))
 
     def typed(self) -> set[str]:
         """Names of the options that the user typed."""

@@ -67,7 +67,7 @@ MAY_IMPORT = {
 
 
 # A second name for notebooks, resolved when it is used.
-EXCEPT = {"util.translator": {"models", "models.inference.translator"}}
+EXCEPT = {"util.translator": {"models", "models.inference", "models.inference.translator"}}
 
 
 def test_the_walk_sees_the_files():

@@ -10,4 +10,4 @@ def smallest_side(opt) -> int:
 def side_multiple(opt) -> int:
     """What sides must be multiples of: a U-Net halves them down to one pixel; ``get_transform`` sees to 4."""
     netG = getattr(opt, "netG", "")
-    return int(netG[5:]) if netG.startswith("unet_") else 4
+    return {"unet_128": 128, "unet_256": 256}.get(netG, 4)

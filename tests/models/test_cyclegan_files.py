@@ -1,4 +1,5 @@
-"""Model files in the style of CycleGAN's code, of 2021 (gpu_ids) and of 2025 (opt.device), run as they are."""
+"""Model files in the style of CycleGAN's code, of 2021 (gpu_ids) and of 2025 (opt.device), and one with a generator of
+its own, run as they are."""
 
 import json
 
@@ -130,6 +131,46 @@ class RoundModel(BaseModel):
         self.optimizer_D.step()
 """
 
+OWN_NET = """
+import torch
+from .base_model import BaseModel
+
+
+class TwoLayers(torch.nn.Sequential):
+    def __init__(self, ngf):
+        super().__init__(torch.nn.Conv2d(3, ngf, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(ngf, 3, 3, padding=1))
+
+
+class OwnNetModel(BaseModel):
+    @staticmethod
+    def modify_commandline_options(parser, is_train=True):
+        parser.set_defaults(netG='two_layers')
+        return parser
+
+    def __init__(self, opt):
+        BaseModel.__init__(self, opt)
+        assert opt.netG == 'two_layers'
+        self.loss_names, self.visual_names, self.model_names = ['G'], ['real_A', 'fake_B'], ['G']
+        self.netG = TwoLayers(opt.ngf)
+        if self.isTrain:
+            self.optimizer_G = torch.optim.Adam(self.netG.parameters(), lr=opt.lr)
+            self.optimizers.append(self.optimizer_G)
+
+    def set_input(self, input):
+        self.real_A = input['A'].to(self.device)
+        self.image_paths = input['A_paths']
+
+    def forward(self):
+        self.fake_B = self.netG(self.real_A)
+
+    def optimize_parameters(self):
+        self.forward()
+        self.optimizer_G.zero_grad()
+        self.loss_G = (self.fake_B - self.real_A).abs().mean()
+        self.loss_G.backward()
+        self.optimizer_G.step()
+"""
+
 RUN = """
 import sys
 sys.path.insert(0, "")
@@ -143,10 +184,11 @@ def run(script, *flags):
     except SystemExit as end:
         assert end.code == 0, end.code
 
-tiny = "--dataroot data_here --netG resnet_4blocks --ngf 2 --ndf 2 --load_size 36 --crop_size 32 --num_threads 0"
+tiny = "--dataroot data_here --ngf 2 --ndf 2 --load_size 36 --crop_size 32 --num_threads 0"
 tiny += " --n_epochs_decay 0 --print_freq 2 --display_id -1 --eval_freq 0 --save_epoch_freq 1 --no_html"
-for name in ("paired", "round"):
-    run("train", "--name", name, "--model", name, *tiny.split(), "--n_epochs", "1")
+resnet = ["--netG", "resnet_4blocks"]
+for name, netG in (("paired", resnet), ("round", resnet), ("own_net", [])):
+    run("train", "--name", name, "--model", name, *tiny.split(), *netG, "--n_epochs", "1")
     run("train", "--name", name, "--continue_train", "--n_epochs", "2")
     run("test", "--name", name, "--num_test", "1")
 """
@@ -157,13 +199,14 @@ def ran(tmp_path_factory):
     folder = copy_program(tmp_path_factory.mktemp("cyclegan_files"))
     (folder / "models" / "paired_model.py").write_text(PAIRED_2025)
     (folder / "models" / "round_model.py").write_text(CYCLE_2021)
+    (folder / "models" / "own_net_model.py").write_text(OWN_NET)
     draw_images(folder / "data_here")
     run_in(folder, RUN)
     return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, nets", [("paired", ["G", "D"]), ("round", ["G_A", "G_B", "D_A"])])
+@pytest.mark.parametrize("name, nets", [("paired", ["G", "D"]), ("round", ["G_A", "G_B", "D_A"]), ("own_net", ["G"])])
 def test_they_train_resume_and_translate(name, nets, ran):
     rows = [json.loads(line) for line in (ran / f"checkpoints/{name}/losses.jsonl").read_text().splitlines()]
     assert {row["epoch"] for row in rows} == {1, 2}

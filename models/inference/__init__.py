@@ -1,0 +1,1 @@
+"""A trained G on pictures."""
