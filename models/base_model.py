@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-import re
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -15,10 +14,12 @@ from models.inference.translate import translate
 from models.networks import init_net  # noqa: F401  (official model files expect it here)
 from models.networks.blocks import make_channels_last
 from models.networks.compiled import compile_entries
+from models.networks.sync_norm import normalizes_alone
 from models.schedulers import get_scheduler, step_schedules
 from util import precision
 from util.devices import wide
 from util.errors import UserError, warn
+from util.flag_types import sizes_repeat
 from util.run import checkpoints
 from util.run.averages import ema_factor, update_average
 from util.run.guarded_updates import GuardedUpdates
@@ -128,6 +129,12 @@ class BaseModel(ABC):
         if self.isTrain and opt.ema_decay:
             self.netG_ema = copy.deepcopy(self.generator()).requires_grad_(False)
             self.model_names.append("G_ema")
+        alone = [name for name, net in self.networks().items() if normalizes_alone(net)]
+        if self.isTrain and alone and getattr(opt, "world_size", 1) > 1 and opt.rank == 0:
+            warn(
+                f"batch norm in {', '.join(alone)}: each of {opt.world_size} processes goes by its own images, and "
+                "the running statistics of the first are saved; --normG syncbatch --normD syncbatch share them"
+            )
         if self.isTrain:
             self.schedulers = [get_scheduler(optimizer, opt) for optimizer in self.optimizers]
         if not self.isTrain:
@@ -136,7 +143,7 @@ class BaseModel(ABC):
     def set_up_networks(self) -> None:
         """The options' precision, memory layout and compilation."""
         opt, networks = self.opt, list(self.networks().values())
-        precision.configure(self.precision, sizes_repeat=bool(re.search("resize|crop|patch", opt.preprocess)))
+        precision.configure(self.precision, sizes_repeat(opt.preprocess))
         precision.run_networks_in(self.precision, self.device, *networks)
         for net in networks if getattr(opt, "channels_last", False) else ():
             make_channels_last(net)

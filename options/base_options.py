@@ -3,12 +3,12 @@
 from util import pictures
 from util.device_kinds import PRECISIONS
 from util.device_kinds import add_flags as add_device_flags
-from util.flag_types import count_or_inf, non_negative_int, positive, positive_int, str2bool
+from util.flag_types import count_or_inf, non_negative_int, norm_name, positive, positive_int, str2bool
 
 NETWORKS_G = ["resnet_9blocks", "resnet_6blocks", "resnet_4blocks", "unet_256", "unet_128"]
 NETWORKS_G += ["stylegan2", "smallstylegan2", "resnet_cat"]
 NETWORKS_D = ["basic", "n_layers", "pixel", "patch", "tilestylegan2", "stylegan2"]
-NORMS = ["instance", "batch", "none"]
+NORMS = ["instance", "batch", "syncbatch", "none"]
 
 
 def add_base_options(parser) -> None:
@@ -54,8 +54,9 @@ def add_base_options(parser) -> None:
             default=None,
             help="pixels of a tile if netD is tilestylegan2; none: whole image",
         )
-        add("--normG", default="instance", choices=NORMS, help="normalization in G")
-        add("--normD", default="instance", choices=NORMS, help="normalization in D")
+        add("--normG", type=norm_name, default="instance", choices=NORMS,
+            help="normalization in G; syncbatch: batch norm over the images of all processes")  # fmt: skip
+        add("--normD", type=norm_name, default="instance", choices=NORMS, help="normalization in D")
         add(
             "--init_type",
             default="xavier",

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from util.errors import UserError
+from util.flag_types import sizes_repeat
 from util.sides import side_multiple, smallest_side
 
 PREPROCESS = r"(resize|scale_width|scale_shortside|crop|fixsize|zoom|patch|trim|none)(_and_|_|$)"
@@ -41,10 +42,26 @@ def check(opt: argparse.Namespace) -> None:
         _check_size(opt)
     if opt.dataroot == "placeholder":
         raise UserError("--dataroot must name the folder that holds the images (trainA, trainB, ...)")
+    if opt.isTrain and opt.world_size > 1 and "syncbatch" in (opt.normG, opt.normD):
+        _check_sync(opt)
     if not opt.isTrain and opt.world_size > 1:
         raise UserError("torchrun is for train.py; start test.py with python, it runs in one process")
     flag = "checkpoints_dir" if opt.isTrain else "results_dir"
     _check_writable(Path(getattr(opt, flag)), opt.name, f"--{flag}")
+
+
+def _check_sync(opt: argparse.Namespace) -> None:
+    """Whether all processes send equally many batches through a network: they wait for each other in its norms."""
+    if getattr(opt, "flip_equivariance", False):
+        raise UserError(
+            "--flip_equivariance (and the Fast presets) with syncbatch in several processes: each mirrors in steps of "
+            "its own, which take more passes; use --flip_equivariance false, or instance or batch norm"
+        )
+    if not sizes_repeat(opt.preprocess):
+        raise UserError(
+            f"--preprocess {opt.preprocess} with syncbatch in several processes: images of different sizes take "
+            "different numbers of passes; use a --preprocess with crop, or instance or batch norm"
+        )
 
 
 def _check_size(opt: argparse.Namespace) -> None:

@@ -56,6 +56,14 @@ def average_gradients(gradients: list[torch.Tensor]) -> None:
     torch._foreach_copy_(gradients, [p.view(g.shape) for p, g in zip(parts, gradients, strict=True)])
 
 
+def total(tensor: torch.Tensor) -> torch.Tensor:
+    """The sum over all ranks, as a tensor of its own."""
+    found = tensor.detach().clone(memory_format=torch.contiguous_format)
+    with _together():
+        dist.all_reduce(found)
+    return found
+
+
 def share_weights(networks: Iterable[torch.nn.Module]) -> None:
     """Rank 0's weights and buffers on every rank."""
     if not is_distributed():

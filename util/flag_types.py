@@ -35,6 +35,16 @@ def count_or_inf(text: str) -> int | float:
     return math.inf if text == "inf" else positive_int(text)
 
 
+def norm_name(text: str) -> str:
+    """A norm by CycleGAN's other spellings too: sync_batch; sync_instance, which needs nothing synchronized."""
+    return {"sync_batch": "syncbatch", "sync_instance": "instance"}.get(text, text)
+
+
+def sizes_repeat(preprocess: str) -> bool:
+    """Whether all images come out in one size."""
+    return any(word in preprocess for word in ("resize", "crop", "patch"))
+
+
 def str2bool(text: str) -> bool:
     """yes/no, true/false, t/f, y/n, 1/0, as the official flags accept them."""
     if isinstance(text, bool):

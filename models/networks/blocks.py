@@ -7,7 +7,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from models.networks.sync_norm import SyncBatchNorm
 from util.errors import UserError
+from util.flag_types import norm_name
 from util.precision import no_autocast
 
 NormLayer = Callable[[int], nn.Module]
@@ -58,8 +60,9 @@ def make_channels_last(net: nn.Module) -> None:
 
 
 def get_norm_layer(norm_type: str = "instance") -> NormLayer:
-    """The class of the norm called ``norm_type`` (instance, batch, none); it takes the number of channels."""
-    layers = {"instance": InstanceNorm, "batch": nn.BatchNorm2d, "none": nn.Identity}
+    """The class of the norm of that name (instance, batch, syncbatch, none); it takes the number of channels."""
+    norm_type = norm_name(norm_type)
+    layers = {"instance": InstanceNorm, "batch": nn.BatchNorm2d, "syncbatch": SyncBatchNorm, "none": nn.Identity}
     if norm_type not in layers:
         raise UserError(f"norm '{norm_type}' does not exist: --normG and --normD take {', '.join(layers)}")
     return layers[norm_type]
