@@ -135,6 +135,8 @@ class Loader:
             if isinstance(batch, UserError):
                 raise batch
             yield {key: cut(value, self.device) if isinstance(value, Uncut) else value for key, value in batch.items()}
+        if self.opt.isTrain:  # CycleGAN's loop of 2021 never calls set_epoch
+            self.set_epoch(self.sampler.epoch + 1)
 
 
 def collate(items: list[dict | UserError]) -> dict | UserError:

@@ -60,6 +60,7 @@ class BaseModel(ABC):
         self.image_paths: list[str] = []
         self.netG_ema: nn.Module | None = None  # made in setup
         self.updates = GuardedUpdates()
+        self.current_epoch = getattr(opt, "epoch_count", 1)
         self.metric: float | None = None  # a score that the plateau schedule has not seen yet
         # All randomness of a step: positions are drawn on the host, noise where it is used; by each rank its own.
         seed = opt.seed + getattr(opt, "rank", 0)
@@ -86,7 +87,7 @@ class BaseModel(ABC):
 
     @abstractmethod
     def optimize_parameters(self) -> None:
-        """One training step."""
+        """One training step; a file of others may take the epoch: ``optimize_parameters(self, epoch)``."""
 
     def step(self, batch: dict) -> None:
         """One training step on a batch of the loader."""
@@ -94,11 +95,13 @@ class BaseModel(ABC):
         self.run_step()
 
     def run_step(self) -> None:
-        self.optimize_parameters()
+        of_epoch = [name for name in inspect.signature(self.optimize_parameters).parameters if "epoch" in name]
+        self.optimize_parameters(**dict.fromkeys(of_epoch, self.current_epoch))
 
     def set_epoch(self, epoch: int) -> None:
         """Called before the first batch of every epoch, counted from 1, and where a resumed run goes on within one; for
         what changes over a training, such as a curriculum."""
+        self.current_epoch = epoch
 
     def data_dependent_initialize(self, data: dict) -> None:
         """For models written for the official code, which make networks in their first forward pass."""
@@ -122,7 +125,8 @@ class BaseModel(ABC):
             self.data_dependent_initialize()
 
     def setup(self, opt) -> None:
-        """Set how the networks run; make the schedules; load weights when testing."""
+        """Set how the networks run; make the schedules; load weights when testing, and with --continue_train in a
+        training loop of others, which calls nothing else for it."""
         for net in self.networks().values():
             net.to(self.device)  # CycleGAN's files of 2025 leave that to this method
         self.set_up_networks()
@@ -137,7 +141,7 @@ class BaseModel(ABC):
             )
         if self.isTrain:
             self.schedulers = [get_scheduler(optimizer, opt) for optimizer in self.optimizers]
-        if not self.isTrain:
+        if not self.isTrain or (opt.continue_train and others_loop(opt)):
             self.load_networks(opt.epoch)
 
     def set_up_networks(self) -> None:
@@ -231,6 +235,10 @@ class BaseModel(ABC):
 
     def get_current_losses(self) -> dict[str, float]:
         """The losses of the last step as numbers. This waits for the device, so it is called only to read them."""
+        if others_loop(self.opt):
+            for phase, paths, left_out in self.updates.read():  # train.py reads them itself
+                if left_out:
+                    warn(f"the {phase} step had a NaN or Inf and was left out; images: {', '.join(map(repr, paths))}")
         values = {name: getattr(self, "loss_" + name) for name in self.loss_names if hasattr(self, "loss_" + name)}
         tensors = [
             torch.as_tensor(v, device=self.device).detach().to(wide(self.device)).mean() for v in values.values()
@@ -242,9 +250,11 @@ class BaseModel(ABC):
         return {}
 
     def update_learning_rate(self) -> None:
-        """Step the schedules; called at the end of every epoch."""
+        """Step the schedules; called at the end of every epoch, by CycleGAN's loop of 2021 at the beginning."""
         step_schedules(self.schedulers, self.metric)
         self.metric = None
+        if others_loop(self.opt) and self.image_paths:  # which tells no epoch
+            self.set_epoch(self.current_epoch + 1)
 
     def learning_rates(self) -> dict[str, float]:
         """By network: G, D, ..."""
@@ -275,3 +285,8 @@ class BaseModel(ABC):
             elif not (may_miss and name in missing):
                 load_weights(net, paths[name], self.architecture_flags)
         return missing
+
+
+def others_loop(opt) -> bool:
+    """Whether a script of the official repositories is at work, not train.py or test.py."""
+    return getattr(opt, "others_loop", False)

@@ -14,7 +14,7 @@ from options.option_parser import RUNS_FAST, OptionParser
 from options.shadowed import shadowed_files
 from options.test_options import add_test_options
 from options.train_options import add_train_options
-from util.errors import UserError, warn
+from util.errors import UserError, exit_on_mistakes, warn
 from util.files import write_atomic
 
 HELPS = {"-h", "--help", "--help-all"}
@@ -108,6 +108,31 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
         print("--use_wandb: test.py writes its page alone; losses, pictures and scores are logged while training")
     opt.sources = {key: source for key, source in parser.source.items() if key in vars(opt)}
     opt.message = _table(opt, parser.plain)
+    return opt
+
+
+def parse_for_others(argv: list[str] | None, is_train: bool) -> argparse.Namespace:
+    """``parse`` for the official training and testing scripts, which expect the table printed and written by it."""
+    from util import devices
+    from util.run import checkpoints
+
+    opt = parse(argv, is_train)
+    if opt.world_size > 1:
+        raise UserError("torchrun is for train.py: this script's loop does not bring the processes' gradients together")
+    if not opt.quiet:
+        print(opt.message)
+    if is_train:
+        folder = Path(opt.checkpoints_dir) / opt.name
+        if opt.continue_train:
+            print(f"weights of --epoch {opt.epoch} are loaded; optimizers start anew, train.py would continue them")
+        elif aside := checkpoints.set_aside(folder):
+            print(f"--name {opt.name}: the files of an earlier run are now in {aside}")
+        folder.mkdir(parents=True, exist_ok=True)
+        save_options(opt, folder)
+        if opt.display_id is None:
+            opt.display_id = 1  # they compare it with 0
+    opt.others_loop, devices.chosen = True, opt.device
+    exit_on_mistakes()
     return opt
 
 

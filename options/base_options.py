@@ -1,8 +1,12 @@
 """The flags that training and testing share. Names and defaults are those of the official CUT code."""
 
+import shlex
+from argparse import Namespace
+
 from util import pictures
 from util.device_kinds import PRECISIONS
 from util.device_kinds import add_flags as add_device_flags
+from util.errors import run
 from util.flag_types import count_or_inf, non_negative_int, norm_name, positive, positive_int, str2bool
 
 NETWORKS_G = ["resnet_9blocks", "resnet_6blocks", "resnet_4blocks", "unet_256", "unet_128"]
@@ -96,3 +100,19 @@ def add_base_options(parser) -> None:
         add("--cache", default="auto", choices=["auto", "ram", "none"], help="keep resized images in memory")
         pictures.add_flags(add)
         add("--display_winsize", type=positive_int, default=256, help="pixels: width of images on pages and in Visdom")
+
+
+class BaseOptions:
+    """The official interface, for training and testing scripts of others: ``TrainOptions().parse()``."""
+
+    is_train = True
+
+    def __init__(self, cmd_line: str | None = None):
+        self.argv = None if cmd_line is None else shlex.split(cmd_line)
+
+    def parse(self) -> Namespace:
+        """The resolved options, printed and, for training, written; a mistake ends the script with one sentence."""
+        import options  # which imports this file
+
+        self.opt = run(options.parse_for_others, self.argv, self.is_train)
+        return self.opt

@@ -1,5 +1,6 @@
 """The flags of test.py."""
 
+from options.base_options import BaseOptions
 from util.flag_types import count_or_inf, positive
 
 
@@ -14,3 +15,7 @@ def add_test_options(parser) -> None:
         add("--eval", action="store_true", help="networks in evaluation mode (batch norm and dropout)")
         add("--aspect_ratio", type=positive, default=1.0, help="width over height of the result images")
         add("--quiet", action="store_true", help="no progress bar, no option table")
+
+
+class TestOptions(BaseOptions):
+    is_train = False

@@ -1,5 +1,6 @@
 """The flags of train.py."""
 
+from options.base_options import BaseOptions
 from util.flag_types import count_or_inf, non_negative, non_negative_int, port_number, positive, positive_int, seconds
 
 GAN_MODES = ["vanilla", "lsgan", "wgangp", "nonsaturating"]
@@ -94,3 +95,7 @@ def add_train_options(parser) -> None:
             help="also write TensorBoard files to checkpoints_dir/NAME/tensorboard",
         )
         add("--quiet", action="store_true", help="print nothing but warnings")
+
+
+class TrainOptions(BaseOptions):
+    is_train = True

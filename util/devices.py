@@ -8,6 +8,8 @@ from util import distributed
 from util.device_kinds import KINDS, Kind
 from util.errors import UserError
 
+chosen: torch.device | None = None  # by the options of a script of others, which asks ``init_ddp`` for it
+
 
 def kind_of(device: torch.device | str) -> Kind:
     """What ``device`` offers; of a kind that is not listed, no more than every device has."""

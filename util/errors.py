@@ -25,10 +25,10 @@ def warn(message: str) -> None:
     tqdm.write(f"warning: {message}", file=sys.stderr)
 
 
-def run(main, *args) -> None:
-    """Call ``main(*args)``. What the user can mend becomes one line on stderr and exit status 2, Ctrl-C status 130."""
+def run(main, *args):
+    """``main(*args)``. What the user can mend becomes one line on stderr and exit status 2, Ctrl-C status 130."""
     try:
-        main(*args)
+        return main(*args)
     except KeyboardInterrupt:
         sys.exit(130)
     except (UserError, OSError, RuntimeError) as error:
@@ -37,6 +37,19 @@ def run(main, *args) -> None:
             raise
         print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
+
+
+def exit_on_mistakes() -> None:
+    """The same for a script that does not ``run`` its main function."""
+
+    def hook(kind, error, traceback):
+        message = _sentence(error) if isinstance(error, Exception) else None
+        if message is None:
+            return sys.__excepthook__(kind, error, traceback)
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(2)
+
+    sys.excepthook = hook
 
 
 def _sentence(error: Exception) -> str | None:

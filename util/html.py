@@ -73,6 +73,7 @@ class HTML:
         self.web_dir, self.title = Path(web_dir), title
         self.img_dir = self.web_dir / "images"
         self.img_dir.mkdir(parents=True, exist_ok=True)
+        self.names: set[str] = set()  # of the pictures that ``save_images`` wrote
         self.body = ""
         self.refresh = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from util import images
+from util import devices, images
 from util.flag_types import str2bool
 
 __all__ = ["copyconf", "correct_resize", "diagnose_network", "find_class_in_module", "mkdir", "mkdirs", "print_numpy"]
-__all__ += ["save_image", "str2bool", "tensor2im"]
+__all__ += ["save_image", "str2bool", "tensor2im", "init_ddp", "cleanup_ddp"]
 
 
 def tensor2im(input_image: Tensor | np.ndarray, imtype=np.uint8) -> np.ndarray:
@@ -67,3 +67,13 @@ def print_numpy(x: np.ndarray, val: bool = True, shp: bool = False) -> None:
     if val:
         x = x.astype(np.float64)
         print(f"mean = {x.mean():.3f}, min = {x.min():.3f}, max = {x.max():.3f}, median = {np.median(x):.3f}")
+
+
+def init_ddp() -> torch.device:
+    """The device that the options chose, or would choose without a flag. There is nothing else to begin: several
+    processes are for train.py, and ``TrainOptions().parse()`` has refused them."""
+    return devices.chosen or devices.choose_device(None, None)
+
+
+def cleanup_ddp() -> None:
+    """Nothing was begun."""

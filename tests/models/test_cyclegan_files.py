@@ -261,3 +261,16 @@ def test_a_hook_that_wants_two_batches_is_refused(tmp_path, monkeypatch):
 def test_norm_is_there_for_cyclegans_files(tmp_path):
     assert options_of(tmp_path).norm == "instance"
     assert options_of(tmp_path, "--model", "pix2pix").norm == "batch"
+
+
+def test_a_step_that_takes_the_epoch_is_given_it(tmp_path, monkeypatch):
+    class OfEpoch(Lazy):
+        def optimize_parameters(self, epoch):
+            self.told = epoch, self.current_epoch
+
+    monkeypatch.setattr(models, "find_model_using_name", lambda name: OfEpoch)
+    model = models.create_model(options_of(tmp_path, "--epoch_count", "3"))
+    assert model.current_epoch == 3
+    model.set_epoch(5)
+    model.step(pair_batch([1], 32))
+    assert model.told == (5, 5)
