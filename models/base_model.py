@@ -227,6 +227,10 @@ class BaseModel(ABC):
     def compute_visuals(self) -> None:
         """Make pictures that the step itself does not need."""
 
+    def notes(self) -> list[str]:
+        """Lines for the start of a training: what the user may not expect."""
+        return []
+
     def get_image_paths(self) -> list[str]:
         return self.image_paths
 

@@ -12,6 +12,9 @@ from util.errors import UserError
 from util.flag_types import non_negative
 from util.image_pool import ImagePool
 
+# Where the defaults are CUT's and CycleGAN's own code has others.
+CYCLEGANS_CODE = dict(n_epochs=100, n_epochs_decay=100, init_type="normal", no_antialias=True, no_antialias_up=True)
+
 
 class CycleGANModel(BaseModel):
     @staticmethod
@@ -51,6 +54,19 @@ class CycleGANModel(BaseModel):
 
     def generator(self) -> nn.Module:
         return self.netG_A
+
+    def notes(self) -> list[str]:
+        theirs = [
+            f"--{flag}" if value is True else f"--{flag} {value}"
+            for flag, value in CYCLEGANS_CODE.items()
+            if self.opt.sources[flag] == "default"
+        ]
+        if not theirs:
+            return []
+        return [
+            f"defaults are CUT's; CycleGAN's own code has {' '.join(theirs)}, as in "
+            "scripts/experiments/horse2zebra_cyclegan.txt"
+        ]
 
     def forward(self) -> None:
         """x_A -> G_A(x_A) -> G_B(G_A(x_A)), and the same from B."""

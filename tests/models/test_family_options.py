@@ -5,6 +5,7 @@ import json
 import pytest
 from drawn_family import options_of
 
+from models import create_model
 from util.errors import UserError
 
 SIN = dict(lambda_R1=1, lambda_identity=1, netG="stylegan2", netD="stylegan2", gan_mode="nonsaturating", num_patches=1)
@@ -30,6 +31,19 @@ DEFAULTS = {
 def test_defaults_in_training(model, tmp_path):
     opt = vars(options_of(tmp_path, "--model", model))
     assert {key: opt[key] for key in DEFAULTS[model]} == DEFAULTS[model]
+
+
+def test_a_cyclegan_user_is_told_of_the_other_defaults_until_they_are_given(tmp_path):
+    own = "--n_epochs 50 --n_epochs_decay 50 --init_type normal --no_antialias".split()
+
+    def notes(*flags):
+        return create_model(options_of(tmp_path, "--model", "cycle_gan", "--ngf", "1", "--ndf", "1", *flags)).notes()
+
+    (line,) = notes()
+    assert "--n_epochs 100 --n_epochs_decay 100 --init_type normal --no_antialias --no_antialias_up" in line
+    assert "scripts/experiments/horse2zebra_cyclegan.txt" in line
+    assert "own code has --no_antialias_up," in notes(*own)[0]
+    assert notes(*own, "--no_antialias_up") == []
 
 
 def test_an_explicit_flag_wins(tmp_path):

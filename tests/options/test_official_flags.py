@@ -9,6 +9,8 @@ import pytest
 
 import options
 from models import create_model
+from models.cycle_gan_model import CYCLEGANS_CODE
+from scripts.launch import read_experiment
 
 BASE = dict(
     name="experiment_name", easy_label="", checkpoints_dir="./checkpoints", model="cut", input_nc=3, output_nc=3,
@@ -38,6 +40,10 @@ CONTRASTIVE = dict(
 FAST = dict(nce_idt=False, lambda_NCE=10.0, flip_equivariance=True, n_epochs=150, n_epochs_decay=50)
 CUT = CONTRASTIVE | dict(CUT_mode="CUT")
 NEGCUT = CONTRASTIVE | dict(NEGCUT_mode="NEGCUT", netN="neg_gen_momentum", lambda_MS_neg=1.0, lr_N=0.0002)
+CYCLE_GAN = BASE | TRAIN | dict(  # of CycleGAN's code, 2021 and 2025; where it has the flag
+    model="cycle_gan", pool_size=50, n_epochs=100, n_epochs_decay=100, init_type="normal", no_antialias=True,
+    no_antialias_up=True, no_dropout=True, lambda_A=10.0, lambda_B=10.0, lambda_identity=0.5,
+)  # fmt: skip
 NEEDED = ["--dataroot", "none", "--gpu_ids", "-1"]
 
 # What the official help texts offer.
@@ -78,6 +84,20 @@ def typed(values: dict) -> dict:
 )
 def test_training_defaults(argv, wanted):
     ours = defaults(*argv)
+    assert {key: ours.get(key) for key in wanted} == typed(wanted)
+
+
+def test_cyclegan_is_told_where_defaults_are_not_those_of_its_own_code():
+    ours = defaults("--model", "cycle_gan")
+    differ = {key: value for key, value in CYCLE_GAN.items() if ours.get(key) != (type(value), value)}
+    assert differ == CYCLEGANS_CODE
+
+
+def test_the_experiment_of_cyclegan_has_its_own_codes_defaults(tmp_path):
+    """But for the identity loss, which the comparison that it repeats goes without."""
+    flags = read_experiment("horse2zebra_cyclegan")
+    ours = defaults(*flags["both"], *flags["train"])
+    wanted = CYCLE_GAN | {"name": "horse2zebra_cyclegan", "lambda_identity": 0.0}
     assert {key: ours.get(key) for key in wanted} == typed(wanted)
 
 

@@ -52,6 +52,7 @@ def print_start(opt, model, start: str, epoch_images: int, watch: list[str]) -> 
         f"{name} {sum(p.numel() for p in net.parameters()) / 1e6:.2f} M" for name, net in model.networks().items()
     ]
     print_lines("networks", f"{opt.model}: {', '.join(parameters)} parameters")
+    print_lines("note", *model.notes())
     if opt.verbose:
         print_networks(model)
     print_lines("device", device(opt, model))
