@@ -26,6 +26,7 @@ def main() -> None:
     opt = parser.parse_args()
     try:
         from util.loggers.visdom_logger import address, answers, connect, environment, load_record
+        from util.loggers.visdom_runs import list_run
     except ImportError as error:
         raise UserError(f"Visdom isn't installed ({error}): see the README's set-up") from error
     folder = Path(opt.checkpoints_dir) / opt.name
@@ -40,6 +41,7 @@ def main() -> None:
         )
     client = connect(opt)
     page.draw(client)
+    list_run(client, page.env)
     client.save([page.env])
     print(f"open {address(opt)}")
 

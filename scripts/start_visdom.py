@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import repository  # noqa: F401
 
@@ -141,10 +142,18 @@ def serve(port: int, hostname: str, env_path: Path) -> None:
     server.listen(port, address=hostname, max_buffer_size=1024**3)
     shown = "localhost" if hostname == "127.0.0.1" else hostname
     print(f"Visdom runs: open http://{shown}:{port}  (Ctrl-C ends it)", flush=True)
+    if newest := newest_run(env_path):
+        print(f"newest run: http://{shown}:{port}/env/{quote(newest)}", flush=True)
     try:
         IOLoop.current().start()
     except KeyboardInterrupt:
         print()
+
+
+def newest_run(env_path: Path) -> str | None:
+    """The run that was saved last, if any is."""
+    runs = [path for path in env_path.glob("*.json") if path.stem != "main"]
+    return max(runs, key=lambda path: path.stat().st_mtime).stem if runs else None
 
 
 @contextmanager

@@ -169,3 +169,11 @@ def test_the_lock_file_names_what_both_versions_need():
         for package, pinned in packages.items():
             hashes = [pinned["integrity"], *(file["integrity"] for file in pinned["files"].values())]
             assert all(each.startswith("sha512-") and len(each) == 95 for each in hashes), package
+
+
+def test_the_newest_run_is_the_one_saved_last(tmp_path):
+    assert start_visdom.newest_run(tmp_path / "none yet") is None
+    for age, name in enumerate(("main", "newest run", "older")):
+        (tmp_path / f"{name}.json").write_text("{}")
+        os.utime(tmp_path / f"{name}.json", (1e9 - age, 1e9 - age))
+    assert start_visdom.newest_run(tmp_path) == "newest run"

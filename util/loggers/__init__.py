@@ -1,6 +1,7 @@
 """Everything a run shows and records: ``create_loggers(opt)`` gives one object that tells them all."""
 
 import errno
+import time
 
 import torch
 
@@ -12,6 +13,7 @@ from util.run.checkpoints import Position
 __all__ = ["GROUPS", "Images", "Logger", "Loggers", "Progress", "create_loggers", "loss_group"]
 
 
+SHOW_SECONDS = 30  # between two looks at the losses
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -25,6 +27,7 @@ class Loggers(Logger):
     def __init__(self, loggers: list[Logger]):
         self.loggers = list(loggers)
         self.unshowable: set[str] = set()  # labels that were warned about
+        self.shown = time.monotonic()  # when losses were last looked at
 
     def places(self) -> list[str]:
         """Where to see the run, a line each."""
@@ -34,7 +37,16 @@ class Loggers(Logger):
         self._tell("step", progress)
 
     def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:
+        self.shown = time.monotonic()
         self._tell("log_losses", progress, {name: float(value) for name, value in losses.items()})
+
+    def wants_losses(self) -> bool:
+        """Whether the last ones are half a minute old. To look at losses is to wait for the device."""
+        return bool(self.loggers) and time.monotonic() >= self.shown + SHOW_SECONDS
+
+    def show_losses(self, progress: Progress, losses: dict[str, float]) -> None:
+        self.shown = time.monotonic()
+        self._tell("show_losses", progress, {name: float(value) for name, value in losses.items()})
 
     def log_images(self, progress: Progress, images: dict) -> None:
         """``images``: label -> (H, W, 3) uint8 array, or tensor (C, H, W) / (B, C, H, W) in [-1, 1]."""

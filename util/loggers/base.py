@@ -43,6 +43,13 @@ class Progress(Position):
         return 1 / self.seconds_per_image if self.seconds_per_image > 0 else 0.0
 
     @property
+    def share(self) -> float | None:
+        """Of the whole training that is done, in [0, 1]; None while the sizes are unknown."""
+        if not (self.epoch_size and self.last_epoch):
+            return None
+        return min(1.0, (self.epoch - 1 + self.epoch_images / self.epoch_size) / self.last_epoch)
+
+    @property
     def seconds_left(self) -> float | None:
         """Until the end of training; None while the sizes or the speed are unknown."""
         if not (self.epoch_size and self.last_epoch and self.seconds_per_image):
@@ -55,6 +62,20 @@ class Progress(Position):
         if every <= 0:
             return False
         return self.total_images // every > (self.total_images - self.step_images) // every
+
+    @property
+    def is_first(self) -> bool:
+        """Of the whole training, earlier runs of a resumed one included."""
+        return self.total_images == self.step_images
+
+    @property
+    def is_last(self) -> bool:
+        return self.epoch == self.last_epoch and self.epoch_images >= self.epoch_size > 0
+
+    def due(self, every: int) -> bool:
+        """Whether this step is shown and recorded: the first, the last, and one for each ``every`` images. The clock
+        has no say in it, so that a run with interruptions records the same steps as one without."""
+        return self.is_first or self.is_last or self.passed(every)
 
     def as_dict(self) -> dict:
         """The fields that ``losses.jsonl`` keeps."""
@@ -79,10 +100,14 @@ class Logger:
         """After every step: must cost next to nothing."""
 
     def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:
-        """Every ``--print_freq`` images."""
+        """The first step, every ``--print_freq`` images, and the last step: what is recorded."""
+
+    def show_losses(self, progress: Progress, losses: dict[str, float]) -> None:
+        """The newest losses in between, every half minute at most: shown, never recorded."""
 
     def log_images(self, progress: Progress, images: Images) -> None:
-        """The pictures of this step, every ``--display_freq`` or ``--update_html_freq`` images."""
+        """The pictures of the first step, of the last, and in between every ``--display_freq`` or
+        ``--update_html_freq`` images."""
 
     def log_samples(self, progress: Progress, samples: dict[str, Images]) -> None:
         """The same test images at each call: name -> pictures by label (input, output, ...)."""

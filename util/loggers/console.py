@@ -1,4 +1,4 @@
-"""The classic console line, ``loss_log.txt``, and a progress bar."""
+"""The classic console line, ``loss_log.txt``, and a live line with a bar."""
 
 import math
 import os
@@ -14,13 +14,17 @@ from util.run.checkpoints import Position
 
 RED, DIM, PLAIN = "\033[31m", "\033[2m", "\033[0m"
 NOT_ON_CONSOLE = ("similarity", "diversity")  # a number a layer: for the plots
+BAR = "{desc} {percentage:3.0f}%|{bar:12}| {n_fmt}/{total_fmt}{postfix}"
+UNSIZED_BAR = "{desc}, {n_fmt} images{postfix}"
+ESTIMATE_SECONDS = 30  # until a pipe is told how long it will take
 
 
 class ConsoleLogger(Logger):
     """Prints ``(epoch: 1, iters: 100, time: 0.123, data: 0.001) G_GAN: 0.321 ...``, in ``loss_log.txt`` too.
 
-    The bar (losses, images/s, time left) is drawn on terminals and in notebooks only; into a pipe or a file
-    go the lines alone, and one at the end of each epoch. ``--quiet``: nothing but ``loss_log.txt``.
+    The live line (epoch, images, time left of the whole training, images/s, losses) is drawn on terminals and in
+    notebooks only; into a pipe or a file go the lines alone, how long it will take after half a minute, and a line at
+    the end of each epoch. ``--quiet``: nothing but ``loss_log.txt``.
     """
 
     def __init__(self, opt, resume: Position | None = None):
@@ -33,6 +37,8 @@ class ConsoleLogger(Logger):
         self.colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         self.show_bar = not self.quiet and (sys.stderr.isatty() or _in_notebook())
         self.bar = None
+        self.losses = ""  # as they stand in the live line
+        self.begun, self.estimated = time.time(), False
         self.start = self.last = None  # first and last step of the epoch under way
 
     def step(self, progress: Progress) -> None:
@@ -41,7 +47,12 @@ class ConsoleLogger(Logger):
             self._start_epoch(progress)
         self.last = progress
         if self.bar is not None:
+            self._show_status(progress)
             self.bar.update(progress.epoch_images - self.bar.n)
+        elif not self.estimated and progress.seconds_left and progress.time >= self.begun + ESTIMATE_SECONDS:
+            self.estimated = True
+            if not self.quiet:
+                self._print(f"{_speed(progress)}: {_clock(progress.seconds_left)} left")
 
     def _start_epoch(self, progress: Progress) -> None:
         self.start = progress
@@ -50,7 +61,7 @@ class ConsoleLogger(Logger):
                 total=progress.epoch_size or None,
                 initial=progress.epoch_images - progress.step_images,  # not 0 after a resume inside an epoch
                 desc=f"epoch {progress.epoch}" + (f"/{progress.last_epoch}" if progress.last_epoch else ""),
-                unit=" images",
+                bar_format=BAR if progress.epoch_size else UNSIZED_BAR,
                 dynamic_ncols=True,
                 leave=False,
             )
@@ -65,22 +76,31 @@ class ConsoleLogger(Logger):
         of = f" / {last.last_epoch}" if last.last_epoch else ""
         seconds = last.time - self.start.time + self.start.seconds_per_image * self.start.step_images
         left = f", {_clock(last.seconds_left)} left" if last.seconds_left else ""
-        speed = f" \t {last.images_per_second:.3g} images/s{left}" if last.seconds_per_image else ""
+        speed = f" \t {_speed(last)}{left}" if last.seconds_per_image else ""
         self._print(f"End of epoch {last.epoch}{of} \t Time Taken: {seconds:.0f} sec{speed}")
 
     def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:
         head = classic_head(progress)
-        losses = {name: value for name, value in losses.items() if not name.startswith(NOT_ON_CONSOLE)}
+        losses = _on_console(losses)
         values = [(f"{name}: {value:.3f}", math.isfinite(value)) for name, value in losses.items()]
         self._to_log(head + " ".join(text for text, _ in values))
-        if self.bar is not None:
-            left = {"left": _clock(progress.seconds_left)} if progress.seconds_left else {}
-            self.bar.set_postfix(left | {name: f"{value:.3f}" for name, value in losses.items()}, refresh=False)
+        self.show_losses(progress, losses)
         if not self.quiet:
             if self.colour:
                 head = f"{DIM}{head}{PLAIN}"
                 values = [(text if fine else f"{RED}{text}{PLAIN}", fine) for text, fine in values]
             self._print(head + " ".join(text for text, _ in values))
+
+    def show_losses(self, progress: Progress, losses: dict[str, float]) -> None:
+        if self.bar is not None:
+            self.losses = " ".join(f"{name} {value:.3f}" for name, value in _on_console(losses).items())
+            self._show_status(progress)
+            self.bar.refresh()
+
+    def _show_status(self, progress: Progress) -> None:
+        left = f"{_clock(progress.seconds_left)} left" if progress.seconds_left else ""
+        speed = _speed(progress) if progress.seconds_per_image else ""
+        self.bar.set_postfix_str(", ".join(filter(None, (left, speed, self.losses))), refresh=False)
 
     def close(self) -> None:
         self._end_epoch()
@@ -102,6 +122,14 @@ def classic_head(progress: Progress) -> str:
         f"(epoch: {progress.epoch}, iters: {progress.epoch_images}, "
         f"time: {spent:.3f}, data: {spent * progress.data_share:.3f}) "
     )
+
+
+def _on_console(losses: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in losses.items() if not name.startswith(NOT_ON_CONSOLE)}
+
+
+def _speed(progress: Progress) -> str:
+    return f"{progress.images_per_second:.3g} images/s"
 
 
 def _clock(seconds: float) -> str:

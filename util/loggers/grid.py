@@ -29,6 +29,19 @@ def grid(images: Images, columns: int, size: int = 0) -> np.ndarray:
     return np.asarray(sheet)
 
 
+def sheet(images: Images, columns: int, width: int, size: int = 0) -> np.ndarray:
+    """label -> (H, W, 3) uint8, each as wide as a column, as one picture about ``width`` pixels wide; wider where its
+    columns would be narrower than ``size`` pixels or the widest picture. Twice enlarged or more, pixels stay sharp."""
+    columns = min(columns, len(images))
+    each = max((width - GAP) // columns - GAP, size, *(image.shape[1] for image in images.values()))
+    scaled = {}
+    for label, image in images.items():
+        height = max(1, round(image.shape[0] * each / image.shape[1]))
+        how = Image.Resampling.NEAREST if each >= 2 * image.shape[1] else Image.Resampling.BICUBIC
+        scaled[label] = np.asarray(Image.fromarray(image).resize((each, height), how))
+    return grid(scaled, columns)
+
+
 def enlarge(image: np.ndarray, size: int) -> np.ndarray:
     """Repeat pixels so that the longer side comes as near to ``size`` as it can from below."""
     factor = max(1, size // max(image.shape[:2]))

@@ -32,7 +32,7 @@ class TensorboardLogger(Logger):
         self.writer.flush()
 
     def log_images(self, progress: Progress, images: Images) -> None:
-        if progress.passed(self.opt.display_freq):
+        if progress.due(self.opt.display_freq):
             self._add_images(progress, "images", images)
 
     def log_samples(self, progress: Progress, samples: dict[str, Images]) -> None:

@@ -11,11 +11,12 @@ from util.files import write_atomic
 from util.images import save_image
 from util.loggers import jsonl
 from util.loggers.base import GROUPS, Images, Logger, Progress, loss_group, plotted_scores
+from util.loggers.smoothing import SHARE, WIDEST
 from util.metrics.names import higher_is_better
 from util.run.checkpoints import Position, plain_options
 
 CHUNK_ROWS = 250  # of a data file: only the last one is written again
-FLUSH_SECONDS = 60  # at most between two looks of the page at new losses
+FLUSH_SECONDS = 30  # at most between two looks of the page at new losses
 
 
 class TrainingPage(Logger):
@@ -30,26 +31,36 @@ class TrainingPage(Logger):
         self.record = self.web / "images.jsonl"
         (self.web / "data").mkdir(parents=True, exist_ok=True)
         self.chunk, self.rows, self.flushed = 0, [], 0.0
-        self.state = {"groups": {}, "scores": {}, "last_epoch": 0}
+        self.progress: Progress | None = None
+        self.state = {"groups": {}, "scores": {}, "newest": None}
         if resume is not None:
             jsonl.cut(self.record, resume)
             self._load()
         self.pictures = open(self.record, "a", encoding="utf-8")
         self._write_page()
         self._flush()
+        self.flushed = 0.0  # the first losses are seen at once
+
+    def step(self, progress: Progress) -> None:
+        self.progress = progress
 
     def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:
-        self.state["last_epoch"] = progress.last_epoch
+        self.state["newest"] = None
         self._add_losses(progress.as_dict() | {"losses": losses})
         if time.monotonic() > self.flushed + FLUSH_SECONDS:
             self._flush()
+
+    def show_losses(self, progress: Progress, losses: dict[str, float]) -> None:
+        self.state["groups"] |= {name: loss_group(name) for name in losses}
+        self.state["newest"] = progress.as_dict() | {"losses": losses}
+        self._flush()
 
     def log_scores(self, progress: Progress, scores: dict) -> None:
         self._add_scores(progress.as_dict() | {"scores": scores})
         self._flush()
 
     def log_images(self, progress: Progress, images: Images) -> None:
-        if progress.passed(self.opt.update_html_freq):
+        if progress.due(self.opt.update_html_freq):
             links = self._save(f"images/{_step(progress)}", images)
             self._add_pictures(progress, {"kind": "images", "images": links})
 
@@ -115,6 +126,7 @@ class TrainingPage(Logger):
         state = self.state | {
             "chunks": self.chunk + bool(self.rows),
             "updated": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "at": self.progress and where(self.progress),
             "checkpoints": [(path.name, f"../{html.url(path.name)}") for path in checkpoints],
         }
         write_atomic(self.web / "data" / "state.js", f"state({html.script_json(state)});\n")
@@ -128,8 +140,16 @@ class TrainingPage(Logger):
             header=html.header({"model": opt.model, "data": opt.dataroot, "options": plain_options(opt)}),
             command=html.text(shlex.join(["python", *sys.argv])),
             groups=html.script_json(GROUPS),
+            share=str(SHARE),
+            widest=str(WIDEST),
         )
         write_atomic(self.web / "index.html", page)
+
+
+def where(progress: Progress) -> dict:
+    """For the page's head."""
+    fields = ("epoch", "last_epoch", "total_images", "share", "seconds_left", "images_per_second")
+    return {name: getattr(progress, name) for name in fields}
 
 
 def _step(progress: Progress) -> str:

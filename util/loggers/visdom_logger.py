@@ -5,6 +5,7 @@ import logging
 import queue
 import socket
 import threading
+import time
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -17,8 +18,9 @@ from util.errors import UserError, warn
 from util.images import save_image
 from util.loggers import jsonl
 from util.loggers.base import Images, Logger, Progress
-from util.loggers.grid import grid
-from util.loggers.visdom_page import VisdomPage
+from util.loggers.grid import sheet
+from util.loggers.visdom_page import IMAGES, WHOLE_WIDTH, VisdomPage
+from util.loggers.visdom_runs import list_run
 from util.run.checkpoints import Position
 
 RETRY_SECONDS = 5.0  # between looks for an absent server
@@ -47,7 +49,8 @@ class VisdomLogger(Logger):
             load_record(self.page, self.folder)
         self.watch = address(opt)
         self.client, self.warned, self.error = None, False, None
-        self.clear = resume is None and self.page.env == opt.name and not self.page.prefix
+        self.started = time.time()
+        self.clear = resume is None and opt.display_env == "main" and not self.page.prefix
         self.events: queue.SimpleQueue = queue.SimpleQueue()
         self.images: tuple[str, Images] | None = None  # the newest alone: a backlog of pictures helps nobody
         if not answers(opt):
@@ -59,11 +62,13 @@ class VisdomLogger(Logger):
     def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:
         self._tell(self.page.add_losses, progress.as_dict() | {"losses": losses})
 
+    show_losses = log_losses  # drawn like the others; a page drawn anew has those of the record
+
     def log_scores(self, progress: Progress, scores: dict) -> None:
         self._tell(self.page.add_scores, progress.as_dict() | {"scores": scores})
 
     def log_images(self, progress: Progress, images: Images) -> None:
-        if progress.passed(self.opt.display_freq):
+        if progress.due(self.opt.display_freq):
             self.images = f"epoch {progress.epoch}, image {progress.total_images}", images
             self._tell(self._take_images)
 
@@ -108,20 +113,23 @@ class VisdomLogger(Logger):
         if self.images is not None:
             (title, images), self.images = self.images, None
             self.page.set_images(title, images)
-            save_image(grid(images, columns=4, size=self.page.size), self.folder / PICTURE)
+            save_image(sheet(images, 4, WHOLE_WIDTH), self.folder / PICTURE)
 
     def _draw(self) -> None:
         if not answers(self.opt):  # much cheaper than a request that fails
             self._lost()
             return
         try:
-            if self.client is None:
+            new = self.client is None
+            if new:
                 self.client = connect(self.opt)
                 self.page.forget()
-                if self.clear:  # an earlier run of this name
-                    self.client.close()
-                    self.clear = False
             self.page.draw(self.client)
+            if self.clear and self.page.plots:
+                self.page.close_others(self.client)  # of an earlier run of this name
+                self.clear = False
+            if new:
+                list_run(self.client, self.page.env, self.started)
         except OSError:  # what the requests raise
             self._lost()
 
@@ -148,13 +156,13 @@ class VisdomLogger(Logger):
 
 
 def environment(opt) -> str:
-    """One environment per run, unless --display_env names another."""
-    return opt.name if opt.display_env == "main" else opt.display_env
+    """One per run, unless --display_env names another, as Visdom calls it."""
+    return (opt.name if opt.display_env == "main" else opt.display_env).replace("/", "_")
 
 
 def address(opt) -> str:
     """Where to watch the run."""
-    return f"{opt.display_server}:{opt.display_port}/env/{environment(opt).replace('/', '_')}"
+    return f"{opt.display_server}:{opt.display_port}/env/{environment(opt)}"
 
 
 def load_record(page: VisdomPage, folder: Path) -> None:
@@ -165,7 +173,7 @@ def load_record(page: VisdomPage, folder: Path) -> None:
         page.add_scores(row)
     if (folder / PICTURE).exists():
         with Image.open(folder / PICTURE) as picture:
-            page.pictures = {"images": ("images", np.asarray(picture.convert("RGB")))}
+            page.pictures = {IMAGES: (IMAGES, np.asarray(picture.convert("RGB")))}
 
 
 def answers(opt) -> bool:

@@ -1,15 +1,32 @@
-"""What a run looks like on Visdom: fixed windows that are drawn whole once and appended to afterwards."""
+"""What a run looks like on Visdom: fixed windows in a fixed order, drawn whole once and appended to afterwards."""
 
+import json
 import math
+import textwrap
+from html import escape
 
 import numpy as np
 
 from util.loggers.base import GROUPS, Images, loss_group, plotted_scores
-from util.loggers.grid import enlarge, grid
+from util.loggers.grid import enlarge, sheet
+from util.loggers.smoothing import Smoothing
 
-SMOOTHING = 0.9  # weight of the past in the bold curves
 MAX_POINTS = 1000  # of a curve; beyond twice as many every second one is dropped from the page
+FEW = 30  # points: up to here each has a marker, since one point alone draws no line
 RAW = " (raw)"
+WIDTH, HEIGHT = 395, 300  # of a plot, in pixels: three lie beside each other in a window of 1400
+WHOLE_WIDTH = 1360  # of the pictures, in a window of 1400
+ANY_WIDTH = 10_000  # Visdom makes it that of the window
+START, IMAGES, SCORES = "start", "images", "scores"
+# Groups of windows from top to bottom: pictures stand above them, what is in none of them below.
+ORDER = ("adversarial", "contrastive", SCORES, "similarity", "negatives", "other")
+HINTS = {
+    "similarity": "Mean cosine of queries with their positives (dashed) and with their negatives (solid), a colour a "
+    "layer of --nce_layers. Negatives near 1 are hard; far below their positives they teach nothing.",
+    "contrastive": "How well a patch of the translation is told from the negatives: zero means that nothing ties "
+    "translations to their sources.",
+    "adversarial": "G_GAN: how far D is from calling translations real; D_real, D_fake: how far D is from being right.",
+}
 COLORS = (  # red, green, blue
     "31,119,180",
     "255,127,14",
@@ -27,19 +44,18 @@ COLORS = (  # red, green, blue
 class Plot:
     """One window of curves over the images seen. It knows how many of its points the server has."""
 
-    def __init__(self, title: str, smooth: bool = False, markers: bool = False):
-        self.title, self.smooth, self.markers = title, smooth, markers
+    def __init__(self, title: str, group: str = "", smooth: bool = False):
+        self.title, self.group, self.smooth = title, group, smooth
         self.points: list[tuple[int, dict[str, float]]] = []  # images seen, value of each curve
-        self.averages: dict[str, float] = {}
-        self.sent, self.sent_names = 0, ()
+        self.averages: dict[str, Smoothing] = {}
+        self.sent, self.sent_looks = 0, ()
 
     def add(self, images: int, values: dict[str, float | None]) -> None:
         """None and non-finite values make a gap."""
         values = {name: y for name, y in values.items() if y is not None and math.isfinite(y)}
         if self.smooth:
             for name, y in list(values.items()):
-                self.averages[name] = y + SMOOTHING * (self.averages.get(name, y) - y)
-                values |= {raw(name): y, name: self.averages[name]}
+                values |= {raw(name): y, name: self.averages.setdefault(name, Smoothing()).add(y)}
         self.points.append((images, values))
         if len(self.points) > 2 * MAX_POINTS:
             self.points = self.points[::-2][::-1]
@@ -53,43 +69,66 @@ class Plot:
             return False
         if not new or not names:
             return True
-        append = self.sent and names == self.sent_names
+        looks = names, len(self.points) <= FEW
+        append = self.sent and looks == self.sent_looks
         points = new if append else self.points
         x = np.array([[images] * len(names) for images, _ in points], dtype=float)
         y = np.array([[values.get(name, math.nan) for name in names] for _, values in points])
-        client.line(y, x, win=window, update="append" if append else None, opts=self._options(names))
-        self.sent, self.sent_names = len(self.points), names
+        client.line(y, x, win=window, update="append" if append else None, opts=self._options(*looks))
+        self.sent, self.sent_looks = len(self.points), looks
         return True
 
-    def _options(self, names: tuple[str, ...]) -> dict:
+    def _options(self, names: tuple[str, ...], few: bool) -> dict:
+        curves = [name for name in names if not name.endswith(RAW)]
+        legend = list(dict.fromkeys(map(self._in_legend, curves)))
         looks = {}
-        for i, name in enumerate(name for name in names if not name.endswith(RAW)):
-            color = COLORS[i % len(COLORS)]
-            looks[name] = {"line": {"color": f"rgb({color})", "width": 2}}
-            looks[raw(name)] = {"line": {"color": f"rgba({color}, 0.3)", "width": 1}, "showlegend": False}
-        many = len(names) > (8 if self.smooth else 4)
-        legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "font": {"size": 9 if many else 12}}
-        plotly = {"title": None, "legend": legend}
-        if not self.smooth and not self.markers:
+        for name in curves:
+            color = COLORS[legend.index(self._in_legend(name)) % len(COLORS)]
+            positive = self.group == "similarity" and name.startswith("positive")  # its negatives stand for the layer
+            looks[name] = {
+                "name": self._in_legend(name),
+                "line": {"color": f"rgb({color})", "width": 2, "dash": "dash" if positive else "solid"},
+                "mode": "lines+markers" if few else "lines",
+                "marker": {"size": 5, "color": f"rgb({color})"},
+                "showlegend": not positive and len(curves) > 1,
+                "hovertemplate": f"{escape(name)}: %{{y:.4g}}<extra></extra>",
+            }
+            looks[raw(name)] = {
+                "line": {"color": f"rgba({color}, 0.3)", "width": 1},
+                "mode": "lines",
+                "showlegend": False,
+                "hoverinfo": "skip",
+            }
+        plotly = {"title": None, "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"}}
+        if self.group in HINTS:
+            meaning = "<br>".join(textwrap.wrap(HINTS[self.group], 50))
+            hint = {"text": " ? ", "hovertext": meaning, "showarrow": False, "bordercolor": "#999"}
+            place = {"xref": "paper", "yref": "paper", "x": 1, "y": 1.02, "xanchor": "right", "yanchor": "bottom"}
+            plotly["annotations"] = [hint | place]
+        if not self.group:
             plotly["yaxis"] = {"rangemode": "tozero", "exponentformat": "e"}
         return {
             "title": self.title,
             "xlabel": "images",
             "legend": list(names),
-            "markers": self.markers,
-            "width": 395,
-            "height": 300,
+            "width": WIDTH,
+            "height": HEIGHT,
             "traceopts": {"plotly": looks},
             "layoutopts": {"plotly": plotly},
-            "margintop": 115 if many else 70,
+            "margintop": 70 if len(curves) > 1 else 40,
             "marginleft": 55,
             "marginbottom": 40,
             "marginright": 20,
         }
 
+    def _in_legend(self, name: str) -> str:
+        """The curve's name; of similarities ``layer 4`` for both curves of a layer, which share a colour."""
+        layer = name.rsplit("_", 1)[-1]
+        return f"layer {layer}" if self.group == "similarity" and layer.isdigit() else name
+
 
 class VisdomPage:
-    """All windows of a run. ``draw`` brings the server up to date."""
+    """All windows of a run, pictures first. ``draw`` brings the server up to date."""
 
     def __init__(self, env: str, prefix: str = "", columns: int = 4, size: int = 256):
         """``prefix``: of window ids; ``columns`` (0: a window each) and ``size`` (pixels): of pictures."""
@@ -97,6 +136,8 @@ class VisdomPage:
         self.plots: dict[str, Plot] = {}
         self.pictures: dict[str, tuple[str, np.ndarray]] = {}  # window -> title and pixels
         self.pictures_sent = False
+        self.has_scores: bool | None = None  # the windows on the server; None: not known
+        self.waits = True  # for the first step, as far as the server knows
 
     def add_losses(self, row: dict) -> None:
         """A row of ``losses.jsonl``."""
@@ -105,7 +146,7 @@ class VisdomPage:
             names = [name for name in row["losses"] if loss_group(name) == group]
             if names:
                 values = {name.removeprefix("similarity_"): row["losses"][name] for name in names}
-                self._plot(title, smooth=True).add(at, values)
+                self._plot(title, group=group, smooth=True).add(at, values)
         if row.get("learning_rates"):
             self._plot("learning rates").add(at, row["learning_rates"])
         self._plot("images per second").add(at, {"images/s": row.get("images_per_second")})
@@ -114,11 +155,11 @@ class VisdomPage:
     def add_scores(self, row: dict) -> None:
         """A row of ``metrics.jsonl``: one window per score, since their scales differ."""
         for name, value in plotted_scores(row["scores"]).items():
-            self._plot(name, markers=True).add(row["total_images"], {name: value})
+            self._plot(name, group=SCORES).add(row["total_images"], {name: value})
 
     def set_images(self, title: str, images: Images) -> None:
         if self.columns:
-            self.pictures = {"images": (title, grid(images, self.columns, self.size))}
+            self.pictures = {IMAGES: (title, sheet(images, self.columns, WHOLE_WIDTH, self.size))}
         else:
             self.pictures = {label: (f"{label}, {title}", enlarge(image, self.size)) for label, image in images.items()}
         self.pictures_sent = False
@@ -130,18 +171,57 @@ class VisdomPage:
         """The server has nothing of this page: the next ``draw`` sends all of it."""
         for plot in self.plots.values():
             plot.sent = 0
-        self.pictures_sent = False
+        self.pictures_sent, self.has_scores, self.waits = False, None, True
+
+    def _pane(self, title: str, picture: np.ndarray) -> dict:
+        """As wide as the window for the sheet of pictures, as high as it then is; for a single one its own size."""
+        height, width = picture.shape[:2]
+        if not self.columns:
+            return {"title": title, "width": width - 1, "height": height}  # the page adds one pixel
+        return {"title": title, "width": ANY_WIDTH, "height": round(height * min(1, WHOLE_WIDTH / width))}
 
     def draw(self, client) -> None:
+        """Visdom shows windows in the order of their creation. The first scores come late: what stands below them is
+        made anew then, under other ids, since an open page closes once more, by itself, what is closed."""
+        waits = not (self.plots or self.pictures)
+        if waits:  # an address that has no windows can't be opened
+            client.text("The first pictures and losses come after the first step.", win=self.prefix + START)
+        plots = sorted(self.plots.values(), key=lambda plot: rank(plot.group))
+        has_scores = any(plot.group == SCORES for plot in plots)
+        if has_scores != self.has_scores:
+            self.has_scores = not has_scores
+            for plot in filter(below_scores, plots):
+                client.close(self._id(plot))
+                plot.sent = 0
+            self.has_scores = has_scores
         if not self.pictures_sent:
             for window, (title, picture) in self.pictures.items():
-                height, width = picture.shape[:2]
-                options = {"title": title, "width": width - 1, "height": height}  # the page adds one pixel
-                client.image(picture.transpose(2, 0, 1), win=self.prefix + window, opts=options)
+                client.image(picture.transpose(2, 0, 1), win=self.prefix + window, opts=self._pane(title, picture))
             self.pictures_sent = True
-        if not all(plot.draw(client, self.prefix + title) for title, plot in self.plots.items()):
+        if not all(plot.draw(client, self._id(plot)) for plot in plots):
             self.forget()
-            self.draw(client)
+            return self.draw(client)
+        if self.waits and not waits:
+            client.close(self.prefix + START)
+        self.waits = waits
+
+    def close_others(self, client) -> None:
+        """The windows of the environment that are not of this page."""
+        ours = {*map(self._id, self.plots.values()), *(self.prefix + window for window in self.pictures)}
+        for window in json.loads(client.get_window_data()).keys() - ours:
+            client.close(window)
+
+    def _id(self, plot: Plot) -> str:
+        return self.prefix + plot.title + (", below scores" if self.has_scores and below_scores(plot) else "")
+
+
+def below_scores(plot: Plot) -> bool:
+    return rank(plot.group) > rank(SCORES)
+
+
+def rank(group: str) -> int:
+    """Of a group of windows, from top to bottom."""
+    return ORDER.index(group) if group in ORDER else len(ORDER)
 
 
 def raw(name: str) -> str:

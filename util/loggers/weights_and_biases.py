@@ -45,7 +45,7 @@ class WandbLogger(Logger):
         self._log(progress, values | {"speed/images_per_second": progress.images_per_second, "epoch": progress.epoch})
 
     def log_images(self, progress: Progress, images: Images) -> None:
-        if progress.passed(self.opt.display_freq):
+        if progress.due(self.opt.display_freq):
             self._log(progress, {f"images/{label}": wandb.Image(image) for label, image in images.items()})
 
     def log_samples(self, progress: Progress, samples: dict[str, Images]) -> None:

@@ -13,6 +13,7 @@ const place = (row) => `epoch ${row.epoch}, image ${row.total_images.toLocaleStr
 async function start() {
   try { await load("data/state.js"); } catch { return; }
   await Promise.all(Array.from({length: now.chunks}, (_, index) => load(chunk(index))));
+  if (now.newest) rows.losses.push(now.newest);
   for (const kind of Object.values(rows)) kind.sort((a, b) => a.total_images - b.total_images);
   showState(); showScores(); showSamples(); showLosses(); showSpeed(); showEpochs();
   const seen = now.updated;
@@ -23,10 +24,19 @@ async function start() {
 }
 $("#reload").onclick = () => location.reload();
 
+const duration = (seconds) => { // 3:07:12
+  const [hours, minutes, rest] = [seconds / 3600, seconds / 60 % 60, seconds % 60].map(Math.floor);
+  return [hours, ...[minutes, rest].map((value) => String(value).padStart(2, "0"))].join(":");
+};
 function showState() {
-  const last = rows.losses.at(-1), terms = [];
-  if (last) terms.push(["epoch", last.epoch + (now.last_epoch ? ` of ${now.last_epoch}` : "")],
-    ["images", last.total_images.toLocaleString("en")], ["images/s", number(last.images_per_second)]);
+  const at = now.at || rows.losses.at(-1), terms = [];
+  if (!at) terms.push(["waits", "for the first step"]);
+  else {
+    terms.push(["epoch", at.epoch + (at.last_epoch ? ` of ${at.last_epoch}` : "")]);
+    if (at.share) terms.push(["progress", `${Math.floor(100 * at.share)}%`]);
+    if (at.seconds_left) terms.push(["left", duration(at.seconds_left)]);
+    terms.push(["images", at.total_images.toLocaleString("en")], ["images/s", number(at.images_per_second)]);
+  }
   terms.push(["updated", now.updated]);
   $("#state").replaceChildren(...terms.map(([name, value]) => make("span", {}, make("b", {}, name), ` ${value}`)));
   $("#checkpoints").append(...now.checkpoints.map(([name, link]) => make("a", {href: link}, name)));
@@ -47,9 +57,10 @@ function ticks(low, high, count) {
   return all;
 }
 const short = (value) => Math.abs(value) >= 1e6 ? `${number(value / 1e6)}M` : Math.abs(value) >= 1e4 ? `${number(value / 1e3)}k` : number(value);
-function smooth(points, weight) {
-  let mean = null;
-  return points.map(([x, y, row]) => [x, mean = mean === null ? y : weight * mean + (1 - weight) * y, row]);
+// The formula of util/loggers/smoothing.py: an average about as wide as a share of the points so far.
+function smooth(points, share) {
+  let mean = 0;
+  return points.map(([x, y, row], index) => [x, mean += (y - mean) / Math.max(1, Math.min((index + 1) * share, WIDEST)), row]);
 }
 function thin(points, most = 700) {
   const stride = Math.ceil(points.length / most);

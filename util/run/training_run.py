@@ -119,10 +119,12 @@ class TrainingRun:
         """The one place that decides what a step is followed by: losses, pictures, a save."""
         opt = self.opt
         loggers.step(progress)
-        if progress.passed(opt.print_freq):
-            loggers.log_losses(progress, self.checked_losses())
-        if progress.passed(opt.display_freq) or progress.passed(opt.update_html_freq):
+        if progress.due(opt.display_freq) or progress.due(opt.update_html_freq):
             loggers.log_images(progress, self.visuals())
+        if progress.due(opt.print_freq):
+            loggers.log_losses(progress, self.checked_losses())
+        elif loggers.wants_losses():
+            loggers.show_losses(progress, self.newest_losses())
         if self._save_is_due(progress):
             self.save_latest(progress)
 
@@ -152,6 +154,12 @@ class TrainingRun:
                 "to their sources now; docs/training.md says what to try"
             )
         return losses | statistics
+
+    def newest_losses(self) -> dict[str, float]:
+        """Those of this rank, to be shown in between: the others needn't take part, and nothing is counted."""
+        statistics = self.model.get_current_statistics()
+        statistics.pop("steps_without_contrast", None)
+        return self.model.get_current_losses() | statistics
 
     def _save_is_due(self, progress: Progress) -> bool:
         every = self.opt.save_latest_every or math.inf

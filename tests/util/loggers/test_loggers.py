@@ -54,6 +54,12 @@ def test_passed_is_true_once_for_each_multiple_or_step(steps, every):
     assert fired == len(multiples)
 
 
+def test_due_at_the_first_step_the_frequency_and_the_last():
+    steps = [Progress(1 + i // 5, 2 * (i % 5 + 1), 2 * (i + 1), 2, epoch_size=10, last_epoch=2) for i in range(10)]
+    assert [step.total_images for step in steps if step.due(8)] == [2, 8, 16, 20]
+    assert not any(step.due(100) for step in steps[1:-1])  # not at the end of each epoch
+
+
 def test_passed_never_at_frequency_zero():
     assert not at(100).passed(0)
 
@@ -142,12 +148,36 @@ def test_bar_and_colour_on_a_terminal(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("NO_COLOR", raising=False)
     console = ConsoleLogger(options(tmp_path))
     for i in range(1, 5):
-        console.step(at(i, epoch_size=4, last_epoch=9, seconds_per_image=1.0))
-        console.log_losses(at(i, epoch_size=4), {"G_GAN": float("inf")})
+        progress = at(i, epoch_size=4, last_epoch=9, seconds_per_image=1.0)
+        console.step(progress)
+        console.log_losses(progress, {"G_GAN": float("inf")})
     console.close()
     out, err = capsys.readouterr()
     assert "\033[31mG_GAN: inf" in out
-    assert "epoch 1/9" in err and "images/s" in err
+    assert "epoch 1/9" in err and "1/4, 0:00:35 left, 1 images/s, G_GAN inf" in err  # of all nine epochs
+
+
+def test_a_live_line_shows_losses_that_are_not_recorded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    loggers = create_loggers(options(tmp_path))
+    assert not loggers.wants_losses()
+    monkeypatch.setattr("util.loggers.SHOW_SECONDS", 0)
+    assert loggers.wants_losses() and not Loggers([]).wants_losses()
+    for image in (1, 2):
+        loggers.step(at(image, epoch_size=4, last_epoch=9))
+        loggers.show_losses(at(image, epoch_size=4, last_epoch=9), {"G_GAN": 0.5})
+    loggers.close()
+    out, err = capsys.readouterr()
+    assert "G_GAN 0.500" in err and out == ""
+    assert read(tmp_path / "run/losses.jsonl") == [] and "G_GAN" not in (tmp_path / "run/loss_log.txt").read_text()
+
+
+def test_a_pipe_is_told_once_how_long_it_will_take(tmp_path, monkeypatch, capsys):
+    console = ConsoleLogger(options(tmp_path))
+    console.begun -= 29
+    for seconds in (0, 2, 3):
+        console.step(at(10, epoch_size=20, last_epoch=3, seconds_per_image=1.5, time=console.begun + 29 + seconds))
+    assert capsys.readouterr().out == "0.667 images/s: 0:01:15 left\n"
 
 
 @pytest.mark.parametrize("where, bar", [({"IPKernelApp": {}}, True), ({"TerminalIPythonApp": {}}, False)])

@@ -45,7 +45,7 @@ def test_names_and_steps_without_repeats(tmp_path):
     }
     points = [(event.step, round(event.value, 5)) for event in events.Scalars("contrastive/NCE")]
     assert points == [(100 * i, round(1 / i, 5)) for i in range(1, 7)]
-    assert [event.step for event in events.Images("images/real_A")] == [200, 400, 600]
+    assert [event.step for event in events.Images("images/real_A")] == [100, 200, 400, 600]
     assert [event.step for event in events.Images("samples horse/fake_B")] == [600]
 
 

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from util.errors import UserError
 from util.loggers import Loggers, Progress
-from util.loggers.grid import CAPTION, GAP, grid
+from util.loggers.grid import CAPTION, GAP, grid, sheet
 from util.loggers.jsonl import JsonlLogger
-from util.loggers.visdom_page import MAX_POINTS, Plot
+from util.loggers.smoothing import Smoothing
+from util.loggers.visdom_page import FEW, MAX_POINTS, WHOLE_WIDTH, Plot
 
 ROOT = Path(__file__).resolve().parents[3]
 visdom = pytest.importorskip("visdom")
@@ -106,7 +107,7 @@ class FakeServer:
     """Keeps what a Plot sends, as the real one does."""
 
     def __init__(self):
-        self.x = None
+        self.x = self.opts = None
 
     def win_exists(self, window):
         return self.x is not None
@@ -114,6 +115,7 @@ class FakeServer:
     def line(self, y, x, win, update, opts):
         assert y.shape == x.shape and len(opts["legend"]) == y.shape[1]
         self.x = self.x + x[:, 0].tolist() if update == "append" else x[:, 0].tolist()
+        self.opts = opts
 
 
 @settings(max_examples=50)
@@ -143,11 +145,35 @@ def test_long_runs_are_thinned():
     assert len(set(server.x)) == len(server.x)
 
 
-def test_smoothing_starts_at_the_first_value_and_skips_gaps():
+def test_smoothing_skips_gaps_and_neither_lags_nor_jumps():
     plot = Plot("losses", smooth=True)
     for value in (2.0, float("nan"), 1.0):
         plot.add(1, {"NCE": value})
-    assert [values.get("NCE") for _, values in plot.points] == [2.0, None, pytest.approx(1.9)]
+    assert [values.get("NCE") for _, values in plot.points] == [2.0, None, 1.0]
+    falling = Smoothing()
+    drawn = [falling.add(3.0 * 0.95**i) for i in range(60)]
+    assert drawn[-1] < 1.15 * 3.0 * 0.95**59  # a fixed average of 0.9 is at 1.8 times the curve
+    noisy, rng = Smoothing(), np.random.default_rng(0)
+    drawn = [noisy.add(x) for x in rng.normal(size=2000)]
+    assert np.std(drawn[-1000:]) < 0.15 and abs(np.mean(drawn[-1000:])) < 0.05
+
+
+def test_points_have_markers_while_they_are_few():
+    plot, server = Plot("losses", smooth=True), FakeServer()
+    for i in range(1, FEW + 2):
+        plot.add(i, {"NCE": 1.0})
+        assert plot.draw(server, "window") and server.x == [float(x) for x in range(1, i + 1)]
+        looks = server.opts["traceopts"]["plotly"]
+        assert looks["NCE"]["mode"] == ("lines+markers" if i <= FEW else "lines")  # one point alone draws no line
+        assert looks["NCE (raw)"]["mode"] == "lines"
+
+
+def test_sheet_is_as_wide_as_asked_or_as_its_pictures_need():
+    small, wide = np.full((32, 48, 3), 7, np.uint8), np.full((60, 600, 3), 9, np.uint8)
+    assert sheet({"a": small}, 4, 500).shape == (round(488 * 32 / 48) + CAPTION + GAP, 500, 3)
+    assert sheet(dict.fromkeys("abc", small), 4, 500).shape[1] == 3 * ((500 - GAP) // 3) + GAP
+    assert sheet(dict.fromkeys("abcd", small), 2, 500, size=400).shape[1] == 2 * (400 + GAP) + GAP
+    assert sheet({"a": small, "b": wide}, 4, 500).shape[1] == 2 * (600 + GAP) + GAP
 
 
 def test_grid_keeps_pixels_and_enlarges_small_pictures():
@@ -242,7 +268,16 @@ def test_a_request_that_arrived_but_got_no_answer_is_not_drawn_twice(tmp_path, m
         def image(self, *picture, **how):
             pass
 
-        close = save = image
+        def get_env_list(self):
+            return []
+
+        def win_exists(self, window, env=None):
+            return env is None and super().win_exists(window)
+
+        def get_window_data(self):
+            return "{}"
+
+        close = save = text = image
 
     server = Flaky()
     monkeypatch.setattr("util.loggers.visdom_logger.answers", lambda opt: True)
@@ -308,8 +343,11 @@ def test_the_page_draws_the_panes_and_follows_the_run(tmp_path, whole_port, brow
     browser.wait_for_function("document.querySelectorAll('.scatterlayer .js-line').length >= 9")
     image = "[...document.images].find(image => image.naturalWidth > 48)"
     browser.wait_for_function(f"{image} && {image}.complete")
-    width, shown = browser.evaluate(f"[{image}.naturalWidth, {image}.getBoundingClientRect().width]")
-    assert width == 48 + 2 * GAP and abs(shown - width) <= 2  # true size
+    width, shown, pane = browser.evaluate(
+        f"[{image}.naturalWidth, {image}.getBoundingClientRect().width, {image}.closest('.window').offsetWidth]"
+    )
+    assert width == WHOLE_WIDTH and abs(shown - width) < 0.05 * width
+    assert pane > browser.viewport_size["width"] - 40  # as wide as the window
     train(loggers, 4, 5)  # the open page follows over its websocket
     browser.wait_for_function(f"(all => all.length === 6 && all.every(count => count === 5))({curves})")
     loggers.close()
@@ -333,4 +371,105 @@ def test_a_real_training_is_seen_in_the_browser(tmp_path, monkeypatch, whole_por
     for pane in ("images per second", "peak memory (GB)", "FD-effnet_lite0", "epoch 3, image 6"):
         assert pane in shown
     size = browser.evaluate("(image => [image.naturalWidth, image.naturalHeight])([...document.images].at(-1))")
-    assert size == [4 * (256 + GAP) + GAP, 256 + CAPTION + GAP]  # real_A, fake_B, real_B, idt_B
+    each = (WHOLE_WIDTH - GAP) // 4 - GAP
+    assert size == [4 * (each + GAP) + GAP, each + CAPTION + GAP]  # real_A, fake_B, real_B, idt_B
+    assert titles(browser) == list(PANES)
+
+
+PANES = (  # of a NEGCUT run, from top to bottom
+    "epoch 3, image 6",
+    "adversarial losses",
+    "contrastive losses",
+    "FD-effnet_lite0",
+    "KD-effnet_lite0",
+    "similarity to the query",
+    "negatives",
+    "other losses",
+    "learning rates",
+    "images per second",
+    "peak memory (GB)",
+)
+
+
+def titles(browser) -> list[str]:
+    """Of the panes as they are seen, row by row."""
+    place = "(pane => [pane.getBoundingClientRect().top, pane.getBoundingClientRect().left, TITLE])"
+    place = place.replace("TITLE", "pane.querySelector('.bar div.pull-right').innerText")
+    return [
+        title for _, _, title in sorted(browser.evaluate(f"[...document.querySelectorAll('.window')].map({place})"))
+    ]
+
+
+@pytest.mark.slow
+def test_an_open_page_gets_scores_between_the_others(tmp_path, whole_port, browser):
+    opt = options(tmp_path, whole_port, name="ordered")
+    logger = VisdomLogger(opt)
+    while not logger.page.pictures_sent:
+        time.sleep(0.05)
+    browser.goto(f"http://localhost:{whole_port}/env/ordered")  # before the first step
+    browser.wait_for_selector("text=come after the first step")
+    progress = Progress(1, 100, 100, 100, learning_rates={"G": 2e-4})
+    losses = {"identity": 1.0, "N": 1.0, "NCE": 1.0, "G_GAN": 1.0, "similarity_positive_0": 0.5}
+    logger.log_images(progress, {"real_A": np.full((32, 48, 3), 7, np.uint8)})
+    logger.log_losses(progress, losses)
+    wait_until_drawn(logger, 1)
+    browser.wait_for_function("document.querySelectorAll('.window').length === 9")
+    logger.log_scores(progress, {"FID": 40.0})
+    logger.log_losses(progress, losses)
+    rest = ["learning rates", "images per second", "peak memory (GB)"]
+    expected = ["epoch 1, image 100", "adversarial losses", "contrastive losses", "FID", "similarity to the query"]
+    expected += ["negatives", "other losses", *rest]
+    browser.wait_for_function(f"document.querySelectorAll('.window').length === {len(expected)}")
+    end = time.monotonic() + 10
+    while titles(browser) != expected and time.monotonic() < end:
+        time.sleep(0.1)
+    assert titles(browser) == expected
+    browser.reload()
+    browser.wait_for_function(f"document.querySelectorAll('.window').length === {len(expected)}")
+    assert titles(browser) == expected
+    with Loggers([logger]), Loggers([VisdomLogger(opt, Position(1, 100, 100))]):
+        pass  # a resumed run without a record of scores has no second set of windows
+    assert len(json.loads(connect(opt).get_window_data())) == len(expected)
+
+
+@pytest.mark.slow
+def test_similarities_have_a_colour_a_layer_and_say_what_they_mean(tmp_path, whole_port, browser):
+    opt = options(tmp_path, whole_port, name="similar")
+    values = {
+        f"similarity_{kind}_{layer}": layer / 20 for layer in (0, 4, 8, 12, 16) for kind in ("positive", "negative")
+    }
+    with Loggers([VisdomLogger(opt)]) as loggers:
+        loggers.log_losses(Progress(1, 100, 100, 100), values)
+    browser.goto(f"http://localhost:{whole_port}/env/similar")
+    plot = "[...document.querySelectorAll('.window')].find(pane => pane.innerText.includes('similarity to the query'))"
+    browser.wait_for_function(f"{plot} && {plot}.querySelectorAll('.legendtext').length")
+    legend = browser.evaluate(f"[...{plot}.querySelectorAll('.legendtext')].map(text => text.textContent)")
+    assert legend == [f"layer {layer}" for layer in (0, 4, 8, 12, 16)]
+    curves = browser.evaluate(
+        f"{plot}.querySelector('.js-plotly-plot').data.filter(curve => curve.line.width > 1)"
+        ".map(curve => [curve.hovertemplate.split(':')[0], curve.line.dash, curve.line.color])"
+    )
+    dashes = {name: dash for name, dash, _ in curves}
+    assert dashes == {name.removeprefix("similarity_"): "dash" if "pos" in name else "solid" for name in values}
+    colours = {name: colour for name, _, colour in curves}
+    assert all(colours[f"positive_{layer}"] == colours[f"negative_{layer}"] for layer in (0, 4, 8, 12, 16))
+    assert len(set(colours.values())) == 5
+    browser.hover(".annotation:has-text('?')")
+    browser.wait_for_function(f"{plot}.querySelector('.hoverlayer')?.textContent.includes('Negatives near 1')")
+
+
+@pytest.mark.slow
+def test_main_lists_the_runs_and_links_to_them(tmp_path, whole_port, browser):
+    for name in ("older", "newer run/2"):
+        with Loggers([VisdomLogger(options(tmp_path, whole_port, name=name))]) as loggers:
+            train(loggers, 1, 1)
+    with Loggers([VisdomLogger(options(tmp_path, whole_port, name="older"))]) as loggers:  # once more: the newest now
+        train(loggers, 1, 1)
+    browser.goto(f"http://localhost:{whole_port}")
+    browser.wait_for_selector("a:text-is('older')")
+    links = browser.evaluate("[...document.querySelectorAll('.window a')].map(link => link.innerText)")
+    assert links[:2] == ["older", "newer run_2"] and len(set(links)) == len(links)
+    assert "older, started 20" in browser.evaluate("document.querySelector('.window').innerText")
+    browser.click("a:text-is('newer run_2')")
+    browser.wait_for_function("document.querySelectorAll('.js-plotly-plot').length === 6")
+    assert "epoch 1, image 100" in titles(browser)

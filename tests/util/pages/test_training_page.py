@@ -9,6 +9,7 @@ import pytest
 
 from util.loggers import Loggers, Progress
 from util.loggers.jsonl import JsonlLogger
+from util.loggers.smoothing import Smoothing
 from util.loggers.training_page import CHUNK_ROWS, TrainingPage
 from util.metrics.names import higher_is_better
 from util.run.checkpoints import Position
@@ -50,14 +51,14 @@ def test_it_holds_everything_and_the_pictures_are_there(tmp_path):
     web = tmp_path / "run/web"
     state, rows = read_page(web)
     assert [row["total_images"] for row in rows["losses"]] == [50 * i for i in range(1, 9)]
-    assert [row["total_images"] for row in rows["images"]] == [100, 200, 300, 400]  # --update_html_freq
+    assert [row["total_images"] for row in rows["images"]] == [50, 100, 200, 300, 400]  # the first, --update_html_freq
     assert [row["scores"]["FID"] for row in rows["scores"]] == [46.0, 42.0]
     assert rows["losses"][1]["losses"]["NCE"] is None
     assert state["groups"] == {"G_GAN": "adversarial", "NCE": "contrastive"}
     assert state["scores"] == {"FID": "lower"}
     links = [link for row in rows["images"] for link in row["images"].values()]
     links += [link for row in rows["samples"] for images in row["samples"].values() for link in images.values()]
-    assert len(links) == 6 and all((web / link).is_file() for link in links)
+    assert len(links) == 7 and all((web / link).is_file() for link in links)
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", (web / "index.html").read_text())
 
 
@@ -68,7 +69,7 @@ def test_it_is_whole_after_every_step_so_a_kill_breaks_nothing(tmp_path, monkeyp
     for i in range(1, 9):
         train(loggers, i, i)
         _, rows = read_page(tmp_path / "run/web")
-        assert len(rows["losses"]) == i and len(rows["images"]) == i // 2 and len(rows["samples"]) == i // 4
+        assert len(rows["losses"]) == i and len(rows["images"]) == 1 + i // 2 and len(rows["samples"]) == i // 4
 
 
 def test_a_resumed_page_equals_an_uninterrupted_one(tmp_path):
@@ -87,7 +88,7 @@ def test_a_resumed_page_equals_an_uninterrupted_one(tmp_path):
     run(tmp_path / "resumed", 1, 7)
     run(tmp_path / "resumed", 6, 10, resume=Position(2, 50, 250))
     whole, resumed = content(tmp_path / "whole"), content(tmp_path / "resumed")
-    assert [len(part) for part in resumed[0].values()] == [10, 2, 5, 2]
+    assert [len(part) for part in resumed[0].values()] == [10, 2, 6, 2]
     assert resumed[0]["images"] == whole[0]["images"] and resumed[0]["samples"] == whole[0]["samples"]
     assert resumed[1:] == whole[1:]
 
@@ -148,7 +149,7 @@ def test_in_the_browser(tmp_path, browser):
     assert opened == [True, True, False, False, False]
     assert browser.evaluate("document.querySelectorAll('.epoch img').length") == 4
     browser.evaluate("$('#open').click()")
-    browser.wait_for_function("document.querySelectorAll('.epoch img').length === 10")
+    browser.wait_for_function("document.querySelectorAll('.epoch img').length === 11")
 
     assert browser.evaluate("$('#samples b').textContent") == NASTY
     source = "$('#samples img').getAttribute('src')"
@@ -158,3 +159,38 @@ def test_in_the_browser(tmp_path, browser):
     assert browser.evaluate("$('#at').textContent") == "epoch 1, image 200  (1 of 5)"
     browser.wait_for_function("$('#samples img').naturalWidth === 9")
     assert browser.log == []
+
+
+def test_it_tells_what_it_waits_for_then_progress_and_time_left(tmp_path, browser):
+    loggers = Loggers([TrainingPage(options(tmp_path))])
+
+    def head():
+        browser.goto((tmp_path / "run/web/index.html").as_uri())
+        browser.wait_for_function("$('#state').textContent")
+        return browser.evaluate("$('#state').innerText")
+
+    assert "waits for the first step" in head()
+    for images, seconds in ((50, 0.0), (100, 2.0), (130, 2.0)):
+        progress = Progress(1, images, images, 50, 200, 9, seconds_per_image=seconds)
+        loggers.step(progress)
+        if images == 50:
+            loggers.log_losses(progress, {"NCE": 1.0})
+    assert "epoch 1 of 9" in head() and "left" not in head()
+    assert browser.evaluate("rows.losses.map(row => row.total_images)") == [50]  # the first record is there at once
+    loggers.show_losses(progress, {"NCE": 0.5, "late": 1.0})
+    assert "epoch 1 of 9 progress 7% left 0:55:40 images 130 images/s 0.5 updated" in " ".join(head().split())
+    assert browser.evaluate("rows.losses.map(row => row.total_images)") == [50, 130]
+    loggers.close()
+    assert [row["total_images"] for row in read_page(tmp_path / "run/web")[1]["losses"]] == [50]  # shown, not recorded
+
+
+def test_visdom_and_the_page_smooth_alike(tmp_path, browser):
+    TrainingPage(options(tmp_path)).close()
+    browser.goto((tmp_path / "run/web/index.html").as_uri())
+    values = np.random.default_rng(0).normal(3, 1, size=3000).tolist()
+    drawn = browser.evaluate(
+        "values => smooth(values.map((y, x) => [x, y, {}]), +$('#smoothing').value).map(point => point[1])", values
+    )
+    smoothing = Smoothing()
+    assert drawn == pytest.approx([smoothing.add(value) for value in values], rel=1e-12)
+    assert drawn[0] == values[0] and np.std(drawn[-1000:]) < 0.1

@@ -60,6 +60,18 @@ def test_interrupted_and_resumed_equals_uninterrupted(new_run, monkeypatch, flag
     assert_equal(whole, parts)
 
 
+def test_the_record_has_the_first_step_the_frequencies_and_the_last(new_run, monkeypatch):
+    """Nothing by the clock and nothing at an interruption, though losses are looked at after every step."""
+    whole, parts = new_run("whole", "--print_freq=5", model="cut"), new_run("parts", "--print_freq=5", model="cut")
+    assert whole() == 0
+    monkeypatch.setattr("util.loggers.SHOW_SECONDS", 0)
+    assert parts(after={2: "SIGTERM"}) == INTERRUPTED
+    assert parts.resume(after={4: "SIGINT"}) == INTERRUPTED
+    assert parts.resume() == 0
+    assert [row["total_images"] for row in whole.record] == [1, 5, 10, 12]
+    assert_equal(whole, parts)
+
+
 def test_scores_and_averages_resume_too(new_run, tmp_path):
     """The best epoch, the samples and the plateau schedule follow from them."""
     images = draw_images(draw_images(tmp_path / "images"), 3, 3, phase="test")
