@@ -2,15 +2,20 @@
 
     python scripts/translate.py --name h2z horse.jpg holiday/ "more/*.png" --out zebras
     python scripts/translate.py --weights latest_net_G.pth horse.jpg --out zebras     # or a name in the repository
+    python scripts/translate.py --name h2z clip.mp4 --out zebras                      # a film, needs: pip install av
 
 Files, folders (with those below them) and patterns; any size. The size is kept: sides that are no multiple of 4 are
 padded and cut back, large pictures are translated in tiles that fit together (models/inference/tiling.py).
 Transparency is kept, EXIF orientation applied, colours are taken to sRGB, 16 bits to 8.
+
+Films (.mp4 .m4v .mov .mkv .webm .avi, animated .gif) by name or pattern: frame by frame, with their times and sound. A
+film that was interrupted goes on where it was with the same command.
 """
 
 import argparse
 import glob
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import repository  # noqa: F401
@@ -18,7 +23,8 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from models.inference import trained
-from models.inference.translator import Translator
+from models.inference.films import check_installed, film_ending, is_film, open_film, translate_film
+from models.inference.translator import Translator, fingerprint
 from util import pictures
 from util.device_kinds import PRECISIONS, add_flags
 from util.devices import choose_device
@@ -34,12 +40,12 @@ ENDINGS = {"png": ".png", "jpg": ".jpg", "webp": ".webp"}
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("inputs", nargs="+", help="image files, folders or quoted patterns")
+    add("inputs", nargs="+", help="image files, folders of them, films, or quoted patterns")
     add("--out", required=True, type=Path, help="folder for the translations")
     trained.add_flags(add)
-    add("--format", choices=["same", *ENDINGS], default="png", help="file format; same: the input's where it can be")
-    add("--quality", type=positive_int, default=95, help="of JPEG and WebP, 1 to 100")
-    add("--batch_size", type=positive_int, default=1, help="pictures to read at a time; those of one size are one pass")
+    add("--format", choices=["same", *ENDINGS], default="png", help="of pictures; same: the input's where it can be")
+    add("--quality", type=positive_int, default=95, help="of JPEG, WebP and films, 1 to 100")
+    add("--batch_size", type=positive_int, default=1, help="pictures or frames at a time; those of one size: one pass")
     add("--precision", choices=PRECISIONS, help="arithmetic; without the flag that of the training, of a file fp32")
     add("--tile", type=non_negative_int, help="pixels: larger pictures than this squared go in tiles; 0: never")
     add("--eval", action="store_true", help="batch norm and dropout in evaluation mode")
@@ -53,6 +59,9 @@ def main() -> None:
     args = arguments()
     source, epoch, net = trained.chosen(args)
     jobs = find_jobs(args.inputs, args.out, args.format)
+    films = {path: jobs.pop(path) for path in list(jobs) if is_film(path)}
+    for path in films:
+        check_installed(path)
     reader, _ = readers_of_run(source, args.value_range, args.max_pixels)
     checked = dict(zip(jobs, reader.check_each(jobs), strict=True))
     bad = {path: str(error) for path, error in checked.items() if isinstance(error, UserError)}
@@ -62,14 +71,34 @@ def main() -> None:
         source, epoch, net, choose_device(args.gpu_ids, args.device), args.precision, args.tile, args.eval, reader
     )
     paths = list(good)
-    with tqdm(total=len(paths), unit=" images", disable=args.quiet or None) as bar:
+    with tqdm(total=len(paths), unit=" images", disable=args.quiet or not paths or None) as bar:
         for start in range(0, len(paths), args.batch_size):
             batch = {jobs[path]: path for path in paths[start : start + args.batch_size]}
             bad |= translate_batch(translator, batch, args.quality)
             bar.update(len(batch))
-    print(f"{len(jobs) - len(bad)} translations in {args.out}")
+    for path, target in films.items():
+        bad |= translate_one_film(translator, path, target, args)
+    count = len(jobs) + len(films)
+    print(f"{count - len(bad)} translations in {args.out}")
     if bad:
-        raise UserError(f"{len(bad)} of {len(jobs)} images could not be read: {'; '.join(list(bad.values())[:3])}")
+        kind = "files" if films else "images"
+        raise UserError(f"{len(bad)} of {count} {kind} could not be read: {'; '.join(list(bad.values())[:3])}")
+
+
+def translate_one_film(translator: Translator, path: Path, target: Path, args: argparse.Namespace) -> dict[Path, str]:
+    """Write ``target``; ``path`` comes back with the reason where it could not be read to its end."""
+    settings = {"weights": fingerprint(translator.net), "precision": translator.precision, "tile": translator.tile}
+    settings |= {"eval": args.eval, "quality": args.quality, "device": str(translator.device)}
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with closing(open_film(path, target, args.quality)) as film:
+            with tqdm(total=film.count(), unit=" frames", desc=path.name, disable=args.quiet or None) as bar:
+                translate_film(film, target, translator.translate, settings, args.batch_size, bar.update)
+    except UserError as error:
+        return {path: str(error)}
+    except OSError as error:
+        raise UserError(f"--out: {target} cannot be written ({error}); the same command goes on") from error
+    return {}
 
 
 def find_jobs(inputs: list[str], out: Path, format: str) -> dict[Path, Path]:
@@ -86,8 +115,9 @@ def find_jobs(inputs: list[str], out: Path, format: str) -> dict[Path, Path]:
             relative[path] = Path(path.name)
         else:
             found = [Path(p) for p in sorted(glob.glob(text, recursive=True), key=natural)]
-            relative |= {p: Path(p.name) for p in found if is_image_file(p.name)}
-            left_out.update(ending_of(p) for p in found if not is_image_file(p.name) and p.is_file())
+            used = [p for p in found if is_image_file(p.name) or is_film(p)]
+            relative |= {p: Path(p.name) for p in used}
+            left_out.update(ending_of(p) for p in set(found) - set(used) if p.is_file())
             if not found:
                 raise UserError(f"{text} is no file, no folder and no pattern that any file fits")
     if not relative:
@@ -101,6 +131,8 @@ def find_jobs(inputs: list[str], out: Path, format: str) -> dict[Path, Path]:
         ending = source.suffix.lower() if format == "same" else ENDINGS[format]
         if ending not in (*ENDINGS.values(), ".jpeg"):
             ending = ".png"
+        if is_film(source):
+            ending = film_ending(source)
         target = out / name.with_suffix(ending)
         number = 1
         while target in taken:  # a.jpg and a.png, or files of one name from two folders

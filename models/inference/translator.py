@@ -4,6 +4,7 @@ from util.translator import Translator
 Translator("checkpoints/h2z")(Image.open("horse.jpg")).save("zebra.png")
 """
 
+import hashlib
 import json
 import math
 from argparse import Namespace
@@ -94,6 +95,14 @@ class Translator:
             if alpha is not None:
                 image.putalpha(alpha)
         return translated
+
+
+def fingerprint(net: nn.Module) -> str:
+    """Of the weights: equal for equal ones."""
+    digest = hashlib.sha256()
+    for name, value in net.state_dict().items():
+        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def pixels_at_once(device: torch.device) -> int:

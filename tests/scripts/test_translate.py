@@ -12,6 +12,7 @@ from PIL import Image
 
 import options
 from models import networks
+from models.inference import films
 from models.inference.translator import Translator
 from scripts import translate
 from util.errors import UserError
@@ -138,6 +139,77 @@ def test_pages_bands_and_other_files_are_told(command, cases, tmp_path, capsys):
     assert "3 of 10 images have 4 bands, of which 3 are used" in said.err
     assert "3 of 10 images have 6 pages or frames, of which the first is used" in said.err
     assert "left out: " in said.out and "1 .gif" in said.out
+
+
+@pytest.mark.slow
+def test_a_film(command, weights, tmp_path, monkeypatch):
+    """Each frame is the translation of the source's; interrupted, the same command goes on, to the same bytes."""
+    from drawn_films import draw as draw_film
+
+    av = pytest.importorskip("av")
+
+    source = draw_film(tmp_path / "clip.mp4", sound=True)
+    assert command(source, "--batch_size", "5", out=tmp_path / "out") == ["clip.mp4"]
+    before, after = ([frame.to_ndarray(format="rgb24").astype(int) for frame in av.open(str(path)).decode(video=0)]
+                     for path in (source, tmp_path / "out/clip.mp4"))  # fmt: skip
+    translator = Translator(weights, device="cpu")
+    for one, other in zip(before, after, strict=True):
+        wanted = array(translator(Image.fromarray(one.astype(np.uint8))))
+        assert np.abs(other[8:-8, 8:-8] - wanted[8:-8, 8:-8]).mean() < 12  # colour has half the resolution in a film
+    with av.open(str(tmp_path / "out/clip.mp4")) as film:
+        assert film.streams.audio
+
+    translate_images, calls = Translator.translate, []
+
+    def then_stop(translator, images):
+        calls.append(len(images))
+        if sum(calls) == 8:
+            raise KeyboardInterrupt
+        return translate_images(translator, images)
+
+    monkeypatch.setattr(Translator, "translate", then_stop)
+    monkeypatch.setattr(films, "SEGMENT", 4)
+    with pytest.raises(KeyboardInterrupt):
+        command(source, out=tmp_path / "again")
+    assert not (tmp_path / "again/clip.mp4").exists() and sum(calls) == 8
+    assert command(source, out=tmp_path / "again") == ["clip.mp4"]
+    assert sum(calls) == 8 + 12 - 4
+    command(source, out=tmp_path / "at_once")
+    assert (tmp_path / "again/clip.mp4").read_bytes() == (tmp_path / "at_once/clip.mp4").read_bytes()
+
+
+def test_an_animated_gif_and_a_folder_of_frames(command, tmp_path, capsys):
+    frames = [Image.new("RGB", (20, 16), (40 * i, 0, 0)) for i in range(5)]
+    (tmp_path / "frames").mkdir()
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=[40, 60, 40, 60, 80], loop=0)
+    frames[0].save(tmp_path / "still.gif")
+    for i, frame in enumerate(frames):
+        frame.save(tmp_path / "frames" / f"{i}.png")
+    assert command(tmp_path / "*.gif", out=tmp_path / "out") == ["a.gif"]
+    assert "left out: 1 .gif" in capsys.readouterr().out
+    written = command(tmp_path / "frames", "--batch_size", "3", out=tmp_path / "out/frames")
+    assert written == [f"{i}.png" for i in range(5)]
+    with Image.open(tmp_path / "out/a.gif") as film:
+        assert film.n_frames == 5 and film.info["loop"] == 0
+        durations = []
+        for i in range(5):
+            film.seek(i)
+            durations.append(film.info["duration"])
+            still = array(Image.open(tmp_path / "out/frames" / f"{i}.png"))
+            assert np.abs(array(film.convert("RGB")) - still).mean() < 8  # 256 colours
+        assert durations == [40, 60, 40, 60, 80]
+
+
+def test_films_that_cannot_be_read(command, tmp_path, monkeypatch):
+    (tmp_path / "clip.mp4").write_bytes(b"no film" * 100)
+    good = draw(tmp_path / "a.png")
+    with pytest.raises(UserError, match="1 of 2 files could not be read: .*clip.mp4 is no film"):
+        command(good, tmp_path / "clip.mp4", out=tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match="clip.mp4: films need PyAV: pip install av"):
+        command(good, tmp_path / "clip.mp4", out=tmp_path / "without")
+    assert not (tmp_path / "without").exists()
 
 
 def test_unreadable_images_are_reported_after_the_others(command, tmp_path):
