@@ -56,7 +56,7 @@ def create_cache(opt, images: int, channels: int) -> ImageCache | None:
         return None
     shared = opt.num_threads > 0
     side = max(opt.load_size, opt.crop_size)
-    needed = images * side * side * channels * getattr(opt, "world_size", 1)
+    needed = images * side * side * channels * opt.world_size
     free = _free_bytes(shared)
     if opt.cache == "auto" and needed > min(AUTO_LIMIT, free // 2):
         _say(opt, f"no image cache: {images} images need {_gb(needed)} ({_gb(free)} free), see --cache")
@@ -82,7 +82,7 @@ def _gb(size: int) -> str:
 
 
 def _say(opt, message: str) -> None:
-    if getattr(opt, "rank", 0) == 0:
+    if opt.rank == 0:
         _say_once(message)
 
 

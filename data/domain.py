@@ -9,9 +9,9 @@ from PIL import Image
 from data.base_dataset import get_transform, scale, without_scaling
 from data.cache import create_cache
 from data.checked_images import checked_images
+from data.deferred_crop import Uncropped, can_wait, draw_window
 from data.image_folder import make_dataset
 from data.sizes import check_sizes
-from data.uncut import Uncut, can_wait, draw_window
 from util.errors import UserError
 from util.pictures import ENDINGS, Reader, list_images, source_side, tell
 
@@ -39,7 +39,7 @@ class Domain:
         make = partial(self._read_and_scale, index, opt, read or self.reader.open)
         return make() if self.cache is None else self.cache.get(index, opt.load_size, make)
 
-    def tensor(self, index: int, opt) -> torch.Tensor | Uncut:
+    def tensor(self, index: int, opt) -> torch.Tensor | Uncropped:
         """Image ``index``, transformed with draws of its own: (channels, H, W) in [-1, 1]. From the cache it comes with
         its draws alone where the loader can do the rest on the device."""
         if self.cache is not None and can_wait(opt):
@@ -91,7 +91,7 @@ def find_images(opt, folder: str, reader: Reader, columns: int = 1) -> list[str]
     if not paths:
         raise UserError(f"the folder {folder!r} holds no images ({' '.join(ENDINGS)})")
     facts = checked_images(opt).check(opt.dataroot, paths, reader)
-    if getattr(opt, "rank", 0) == 0:
+    if opt.rank == 0:
         tell(paths, facts, reader.value_range, folder)
     check_sizes(opt, paths, [(fact.size[0] // columns, fact.size[1]) for fact in facts])
     return paths

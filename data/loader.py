@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from data.checked_images import checked_images
-from data.uncut import Uncut, cut
+from data.deferred_crop import Uncropped, crop
 from util.devices import kind_of
 from util.errors import UserError
 
@@ -99,8 +99,8 @@ class Loader:
             images=self.images,
             shuffle=opt.isTrain and not opt.serial_batches and getattr(dataset, "shuffle", True),
             seed=opt.seed,
-            rank=getattr(opt, "rank", 0),
-            world_size=getattr(opt, "world_size", 1),
+            rank=opt.rank,
+            world_size=opt.world_size,
         )
         # More workers than processors or batches only take time to start; the values are the same with any number.
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -124,7 +124,7 @@ class Loader:
 
     def save_checks(self) -> None:
         """Keep with the run which images were checked, those of its test split too."""
-        if getattr(self.opt, "rank", 0) == 0:
+        if self.opt.rank == 0:
             checked_images(self.opt).save()
 
     def __len__(self) -> int:
@@ -134,7 +134,7 @@ class Loader:
         for batch in self.batches:
             if isinstance(batch, UserError):
                 raise batch
-            yield {key: cut(value, self.device) if isinstance(value, Uncut) else value for key, value in batch.items()}
+            yield {k: crop(v, self.device) if isinstance(v, Uncropped) else v for k, v in batch.items()}
         if self.opt.isTrain:  # CycleGAN's loop of 2021 never calls set_epoch
             self.set_epoch(self.sampler.epoch + 1)
 

@@ -53,7 +53,7 @@ class SingleImageDataset(BaseDataset):
     def _patch(self, side: str, image: Image.Image, index: int) -> torch.Tensor:
         opt, key = self.opt, (self.opt.seed, self.current_epoch, "AB".index(side))
         # The last number of a seed keeps these streams apart from each other and from the items' own.
-        batch = index // (opt.batch_size * getattr(opt, "world_size", 1))
+        batch = index // (opt.batch_size * opt.world_size)
         zoom = np.random.default_rng((*key, batch, 2)).uniform(1 / opt.random_scale_max, 1, size=2)
         params = {"scale_factor": zoom, "patch_index": int(_patch_indices(*key)[index]), "flip": random.random() > 0.5}
         return get_transform(opt, params, method=Image.BILINEAR)(image)

@@ -42,7 +42,7 @@ def create_model(opt) -> BaseModel:
     """The model that ``opt.model`` names, with every network, optimizer and scheduler it will ever have."""
     _seed(opt.seed)
     model = find_model_using_name(opt.model)(opt)
-    if getattr(opt, "rank", 0):  # equal weights on every rank, but dropout of its own
+    if opt.rank:  # equal weights on every rank, but dropout of its own
         _seed(opt.seed + opt.rank)
     return model
 

@@ -50,7 +50,7 @@ class BaseModel(ABC):
         self.gpu_ids = opt.gpu_ids
         self.isTrain = opt.isTrain
         self.device = opt.device
-        self.precision = precision.usable(getattr(opt, "precision", "fp32"), self.device)
+        self.precision = precision.usable(opt.precision, self.device)
         self.save_dir = Path(opt.checkpoints_dir) / opt.name
         self.loss_names: list[str] = []
         self.model_names: list[str] = []
@@ -63,7 +63,7 @@ class BaseModel(ABC):
         self.current_epoch = getattr(opt, "epoch_count", 1)
         self.metric: float | None = None  # a score that the plateau schedule has not seen yet
         # All randomness of a step: positions are drawn on the host, noise where it is used; by each rank its own.
-        seed = opt.seed + getattr(opt, "rank", 0)
+        seed = opt.seed + opt.rank
         self.rng = np.random.default_rng(seed)
         self.noise_rng = torch.Generator(self.device).manual_seed(seed)
 
@@ -149,9 +149,9 @@ class BaseModel(ABC):
         opt, networks = self.opt, list(self.networks().values())
         precision.configure(self.precision, sizes_repeat(opt.preprocess))
         precision.run_networks_in(self.precision, self.device, *networks)
-        for net in networks if getattr(opt, "channels_last", False) else ():
+        for net in networks if opt.channels_last else ():
             make_channels_last(net)
-        if getattr(opt, "compile", False):
+        if opt.compile:
             self.compile_networks()
 
     def compile_networks(self) -> None:
@@ -160,7 +160,7 @@ class BaseModel(ABC):
         for name, net in self.networks().items():
             if name not in left_out:
                 compile_entries(net)
-        for name, reason in left_out.items() if getattr(self.opt, "rank", 0) == 0 else ():
+        for name, reason in left_out.items() if self.opt.rank == 0 else ():
             warn(f"--compile leaves {name} out: {reason}")
 
     def not_compiled(self) -> dict[str, str]:
@@ -187,7 +187,7 @@ class BaseModel(ABC):
 
     def on_device(self, images: Tensor) -> Tensor:
         """Images of a batch, on the model's device and in its memory layout."""
-        layout = torch.channels_last if getattr(self.opt, "channels_last", False) else torch.preserve_format
+        layout = torch.channels_last if self.opt.channels_last else torch.preserve_format
         return images.to(self.device, non_blocking=True, memory_format=layout)
 
     def generator(self) -> nn.Module:

@@ -16,8 +16,8 @@ from models.losses import GANLoss, as_one_image, contrastive_loss, mean_similari
 from util.devices import from_host
 from util.errors import UserError
 from util.flag_types import layer_list, non_negative, non_negative_int, positive, positive_int, str2bool
+from util.loggers.base import COLLAPSED
 
-COLLAPSED = 1e-3  # a contrastive loss below it, per unit of lambda_NCE, is practically zero
 # "Fast": no identity branch, a stronger contrastive loss, mirrored inputs, half the epochs.
 FAST = dict(nce_idt=False, lambda_NCE=10.0, flip_equivariance=True, n_epochs=150, n_epochs_decay=50)
 

@@ -19,7 +19,7 @@ def get_scheduler(optimizer: Optimizer, opt):
     if opt.lr_policy == "step":
         return lr_scheduler.StepLR(optimizer, step_size=opt.lr_decay_iters, gamma=0.1)
     if opt.lr_policy == "plateau":
-        mode = "max" if higher_is_better(getattr(opt, "eval_metric", None) or "") else "min"
+        mode = "max" if higher_is_better(opt.eval_metric or "") else "min"
         return lr_scheduler.ReduceLROnPlateau(optimizer, mode, factor=0.2, threshold=0.01, patience=5)
     if opt.lr_policy == "cosine":
         return lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, opt.n_epochs + opt.n_epochs_decay), eta_min=0)

@@ -15,7 +15,7 @@ TEMPLATES = Path(__file__).parent / "pages"
 def render(name: str, **parts: str) -> str:
     """``pages/NAME.html`` with each ``{{part}}`` replaced; ``{{css}}`` and ``{{js}}`` by NAME's files.
 
-    The parts are put in as they are: escape with ``text``, ``script_json`` or ``table`` first.
+    The parts are put in as they are: escape with ``text`` or ``script_json`` first.
     """
     parts["css"] = _template("base.css") + _template(f"{name}.css")
     parts["js"] = _template("base.js") + _template(f"{name}.js")
@@ -45,14 +45,14 @@ def header(values: dict) -> str:
     plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
     line = "".join(f"<span><b>{text(key)}</b> {text(value)}</span>" for key, value in plain.items())
     tables = (
-        f"<details><summary>{text(key)}</summary>{table(value)}</details>"
+        f"<details><summary>{text(key)}</summary>{_terms(value)}</details>"
         for key, value in values.items()
         if isinstance(value, dict)
     )
     return f'<p class="terms">{line}</p>' + "".join(tables)
 
 
-def table(values: dict) -> str:
+def _terms(values: dict) -> str:
     rows = "".join(f"<div><dt>{text(key)}</dt><dd>{text(value)}</dd></div>" for key, value in values.items())
     return f'<dl class="options">{rows}</dl>'
 

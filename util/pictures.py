@@ -228,10 +228,10 @@ def source_side(opt) -> str:
 
 def reader_for(opt, side: str = "A") -> Reader:
     """As ``--value_range`` and ``--max_pixels`` say for the pictures of side "A" or "B"."""
-    numbers = getattr(opt, "value_range", None)
+    numbers = opt.value_range
     if numbers:
         numbers = tuple(numbers[-2:] if side == "B" else numbers[:2])
-    return Reader(numbers or None, getattr(opt, "max_pixels", MAX_PIXELS))
+    return Reader(numbers or None, opt.max_pixels)
 
 
 def readers_of_run(folder: Path | None, value_range: list[float] | None, max_pixels: float) -> tuple[Reader, Reader]:

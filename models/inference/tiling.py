@@ -89,10 +89,10 @@ def crops(pixels: np.ndarray, stride: int, most: int) -> Iterator[Tensor]:
     h, w = (max(1, side // n // stride) * stride for side, n in zip((height, width), counts, strict=True))
     ys, xs = (np.linspace(0, side - size, n) // stride * stride
               for side, size, n in zip((height, width), (h, w), counts, strict=True))  # fmt: skip
-    places = [(y, x) for y in ys.astype(int) for x in xs.astype(int)]
-    rounds = math.ceil(len(places) / max(4, most // (h * w)))
+    corners = [(y, x) for y in ys.astype(int) for x in xs.astype(int)]
+    rounds = math.ceil(len(corners) / max(4, most // (h * w)))
     for i in range(rounds):
-        yield torch.cat([to_batch(pixels[y : y + h, x : x + w]) for y, x in places[i::rounds]])
+        yield torch.cat([to_batch(pixels[y : y + h, x : x + w]) for y, x in corners[i::rounds]])
 
 
 class SharedStatistics:

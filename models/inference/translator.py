@@ -168,11 +168,7 @@ def load_file(path: Path, flag: str = "--weights") -> nn.Module:
     if guess is None or guess.kind != "generator":
         found = f"it is a {guess.kind}" if guess else "its architecture is unknown"
         raise UserError(f"{path} is no generator of this family ({found}); name one, such as latest_net_G.pth")
-    flags = Namespace(**guess.flags)
-    net = networks.define_G(
-        flags.input_nc, flags.output_nc, flags.ngf, flags.netG, guess.flags.get("normG", "instance"),
-        not guess.flags.get("no_dropout", True), no_antialias=guess.flags.get("no_antialias", False),
-        no_antialias_up=guess.flags.get("no_antialias_up", False), opt=flags,
-    )  # fmt: skip
+    flags = dict(normG="instance", no_dropout=True, no_antialias=False, no_antialias_up=False)
+    net = networks.create_G(Namespace(init_type="xavier", init_gain=0.02, gpu_ids=[], **flags | guess.flags))
     load_weights(net, path, "", flag)
     return net

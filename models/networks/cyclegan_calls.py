@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from util import distributed
 
-told: set[str] = set()  # what a line was printed about
+announced: set[str] = set()  # what a line was printed about
 
 
 def as_cyclegan_calls(define: Callable, arguments: int, **without_antialias) -> Callable:
@@ -22,9 +22,9 @@ def as_cyclegan_calls(define: Callable, arguments: int, **without_antialias) -> 
         gpu_ids = args[arguments:]
         if kwargs or len(args) < arguments or not (gpu_ids == () or len(gpu_ids) == 1 and isinstance(gpu_ids[0], list)):
             return define(*args, **kwargs)
-        if not told and not distributed.environment()[0]:
+        if not announced and not distributed.environment()[0]:
             print("networks without anti-aliasing, as CycleGAN's: the model's file calls define_G and define_D its way")
-        told.add(define.__name__)
+        announced.add(define.__name__)
         return define(*args[:arguments], gpu_ids=gpu_ids[0] if gpu_ids else (), **without_antialias)
 
     return call

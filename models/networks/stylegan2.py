@@ -134,7 +134,7 @@ class UpConv2d(nn.Module):
         return self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
 
 
-def draw_noise(image: torch.Tensor) -> torch.Tensor:
+def noise_like(image: torch.Tensor) -> torch.Tensor:
     """N(0, 1), one value a pixel: (B, 1, H, W) for (B, C, H, W)."""
     return torch.randn_like(image[:, :1])
 
@@ -145,7 +145,7 @@ class NoiseInjection(nn.Module):
     def __init__(self, active: bool = True):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
-        self.active, self.draw_noise = active, draw_noise
+        self.active, self.draw_noise = active, noise_like
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.weight.to(x.dtype) * self.draw_noise(x) if self.active else x

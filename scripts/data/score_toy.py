@@ -3,7 +3,7 @@
     python scripts/data/score_toy.py datasets/toy --name toy_negcut
     python scripts/data/score_toy.py datasets/toy results/toy_negcut/test_latest/images/fake_B --json scores.json
 
-Printed for every image of testA, and as means, beside two baselines: the input copied, an untrained network.
+Printed for every image of testA, and as means beside two baselines: the input copied, an untrained network.
 With image y, source x, truth t, mask M (the shapes), all values 0 to 255:
 
     stripes     2 sum_M (h_y h_t) / (sum_M h_y^2 + sum_M h_t^2), not below 0, where h is the grey value minus
@@ -29,6 +29,7 @@ from util.files import write_atomic
 from util.images import tensor2im
 from util.metrics.images import pair_by_name, read_image
 from util.pages.result_page import add_scores
+from util.words import aligned
 
 SCORES = ("stripes", "background", "error")
 CANDIDATES = ("translated", "input copied", "untrained network")
@@ -63,9 +64,7 @@ def untrained(sources: list[np.ndarray], seed: int = 0) -> list[np.ndarray]:
     """What a generator that has learned nothing makes of the images (H, W, 3) uint8."""
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         torch.manual_seed(seed)
-        generator = define_G(
-            3, 3, 16, "resnet_4blocks", "instance", False, "xavier", 0.02, False, False, [], None
-        ).eval()
+        generator = define_G(3, 3, 16, "resnet_4blocks", "instance", init_type="xavier").eval()
         batches = (torch.tensor(s).permute(2, 0, 1)[None].float() / 127.5 - 1 for s in sources)
         return [tensor2im(generator(batch)) for batch in batches]
 
@@ -105,17 +104,11 @@ def means(scores: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str,
     }
 
 
-def table(rows: dict[str, dict[str, dict[str, float]]]) -> str:
-    """Aligned columns: one row an image, the scores of every candidate side by side."""
-    first = max(len("image"), *map(len, rows))
-    lines = [
-        " " * first + "".join(f"  | {c:^29}" for c in CANDIDATES),
-        f"{'image':<{first}}" + "  | {:>7}  {:>10}  {:>8}".format(*SCORES) * len(CANDIDATES),
-    ]
-    for name, row in rows.items():
-        cells = "".join(f"  | {s['stripes']:7.3f}  {s['background']:10.2f}  {s['error']:8.2f}" for s in row.values())
-        lines.append(f"{name:<{first}}{cells}")
-    return "\n".join(lines)
+def table(scores: dict[str, dict[str, dict[str, float]]], mean: dict[str, dict[str, float]], summary: bool) -> str:
+    """The translations' scores, image by image unless ``summary``, and the means of every candidate."""
+    rows = [] if summary else [{"image": name} | row["translated"] for name, row in scores.items()]
+    rows += [{"image": f"mean, {candidate}"} | row for candidate, row in mean.items()]
+    return aligned(rows)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -140,7 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
     scores = score_folder(options.dataroot, images)
     mean = means(scores)
     page = add_scores(images, {key: {name: row["translated"][key] for name, row in scores.items()} for key in SCORES})
-    print(table({**({} if options.summary else scores), "mean": mean}))
+    print(table(scores, mean, options.summary))
     if page:
         print(f"of each image: {os.path.relpath(page)}")
     if options.json:

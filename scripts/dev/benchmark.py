@@ -37,6 +37,7 @@ from util.errors import UserError, run
 from util.files import write_atomic
 from util.run.step_graph import StepGraph
 from util.run.stopwatch import Stopwatch
+from util.words import aligned
 
 PHASES = {"forward": "translate", "update_D": "D", "update_N": "N", "update_G_and_F": "G, F", "update_F_": "F_"}
 PHASES["summarize"] = "summaries"
@@ -201,20 +202,6 @@ def measure(args, model: str, size: int, batch: int) -> list[dict]:
     return rows
 
 
-def table(rows: list[dict]) -> str:
-    """Aligned columns; a dash where a row has no value."""
-    columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if value is not None))
-    cells = [columns] + [[_cell(row.get(column)) for column in columns] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
-
-
-def _cell(value) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.{3 if value < 100 else 4}g}" if isinstance(value, float) else str(value)
-
-
 def machine() -> str:
     info = Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""
     cpu = next((line.split(":")[1].strip() for line in info.splitlines() if "model name" in line), "CPU")
@@ -252,7 +239,7 @@ def main() -> None:
         for size in args.sizes:
             for batch in args.batches:
                 rows += measure(args, model, size, batch)
-    print(table(rows))
+    print(aligned(rows))
     if args.json:
         write_atomic(args.json, json.dumps({"machine": machine(), "rows": rows}, indent=1))
 

@@ -26,6 +26,8 @@ DEFAULTS = {
     "n_epochs": 200,
     "random_scale_max": 3.0,
     "seed": 7,
+    "rank": 0,
+    "world_size": 1,
     "cache": "none",
     "gpu_ids": [],
     "value_range": None,

@@ -12,7 +12,7 @@ from PIL import Image
 import data
 from data import cache as cache_file
 from data.cache import ImageCache, create_cache
-from data.uncut import Uncut
+from data.deferred_crop import Uncropped
 from util.errors import UserError
 
 
@@ -53,6 +53,7 @@ def test_files_are_read_once(tmp_path, num_threads):
     assert held.tolist() == [20] * 5
     for path in (tmp_path / "trainA").iterdir():
         path.unlink()
+    loader.set_epoch(0)
     again = {path: image for batch in loader for path, image in zip(batch["A_paths"], batch["A"], strict=True)}
     assert all(torch.equal(before[path], again[path]) for path in before)
 
@@ -142,7 +143,7 @@ def test_what_the_loader_leaves_to_the_device_is_bit_equal(tmp_path, words, load
     root = draw_unpaired(tmp_path, b=5)
     changes = dict(preprocess=words, load_size=load_size, crop_size=16, batch_size=batch, num_threads=num_threads)
     cached = data.create_dataset(make_opt(root, cache="ram", **changes))
-    assert isinstance(cached.dataset[0]["A"], Uncut) and cached.dataset[0]["A"].pixels.dtype == torch.uint8
+    assert isinstance(cached.dataset[0]["A"], Uncropped) and cached.dataset[0]["A"].pixels.dtype == torch.uint8
     for batch, expected in zip(cached, data.create_dataset(make_opt(root, **changes)), strict=True):
         assert torch.equal(batch["A"], expected["A"]) and torch.equal(batch["B"], expected["B"])
         assert batch["A"].is_contiguous()  # as it comes from a file: convolutions choose their way by strides

@@ -18,7 +18,7 @@ from util.run.state import schedule_from
 
 def schedule(epochs: int, lr: float = 1.0, **values) -> list[float]:
     """The rate in each of ``epochs`` epochs."""
-    opt = Namespace(**(dict(epoch_count=1, n_epochs=4, n_epochs_decay=3, lr_decay_iters=2) | values))
+    opt = Namespace(**(dict(epoch_count=1, n_epochs=4, n_epochs_decay=3, lr_decay_iters=2, eval_metric=None) | values))
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=lr)
     scheduler, rates = get_scheduler(optimizer, opt), []
     for _ in range(epochs):

@@ -1,4 +1,4 @@
-from util.words import did_you_mean, plural
+from util.words import aligned, did_you_mean, plural
 
 
 def test_counted():
@@ -8,3 +8,8 @@ def test_counted():
 def test_did_you_mean():
     assert did_you_mean("--netgG", ["--netG", "--netD", "--lr"]) == " (did you mean --netG?)"
     assert did_you_mean("something", ["--netG"]) == ""
+
+
+def test_aligned():
+    rows = [{"image": "a", "error": 12.345, "gone": None}, {"image": "longer", "error": 123.45, "count": 3}]
+    assert aligned(rows).splitlines() == ["image   error  count", "a        12.3      -", "longer  123.5      3"]

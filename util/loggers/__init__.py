@@ -29,8 +29,8 @@ class Loggers(Logger):
         self.unshowable: set[str] = set()  # labels that were warned about
         self.shown = time.monotonic()  # when losses were last looked at
 
-    def places(self) -> list[str]:
-        """Where to see the run, a line each."""
+    def where_to_watch(self) -> list[str]:
+        """Addresses and files, a line each."""
         return [logger.watch for logger in self.loggers if logger.watch]
 
     def step(self, progress: Progress) -> None:
@@ -99,7 +99,7 @@ def create_loggers(opt, resume: Position | None = None) -> Loggers:
     ``resume``: where training continues from; what the record holds beyond it will be made again and is cut off.
     None: a new run. Rank 0 alone logs.
     """
-    if getattr(opt, "rank", 0):
+    if opt.rank:
         return Loggers([])
     from util.loggers.console import ConsoleLogger
     from util.loggers.jsonl import JsonlLogger
@@ -120,7 +120,7 @@ def create_loggers(opt, resume: Position | None = None) -> Loggers:
         from util.loggers.tensorboard import TensorboardLogger
 
         kinds.append(TensorboardLogger)
-    if getattr(opt, "use_wandb", False):
+    if opt.use_wandb:
         from util.loggers.weights_and_biases import WandbLogger
 
         kinds.append(WandbLogger)

@@ -128,6 +128,9 @@ GROUPS = {  # of losses, with the titles of their plots
 }
 
 
+COLLAPSED = 1e-3  # a contrastive loss below it, per unit of lambda_NCE, is practically zero
+
+
 def loss_group(name: str) -> str:
     """Which plot a loss belongs to: one of ``GROUPS``."""
     low = name.lower()

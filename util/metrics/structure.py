@@ -49,7 +49,7 @@ def _edges(image: np.ndarray) -> np.ndarray:
 class SelfSimilarity:
     """Correlation of two images' self-similarity: 1 for the same layout whatever the colours and textures.
 
-    An image's self-similarity is the cosine between the features of any two of its 14 x 14 places (as in
+    An image's self-similarity is the cosine between the features of any two of its 14 x 14 positions (as in
     LSeSim, with EfficientNet-Lite0's last layer at a 16th of the input). Unrelated photographs have a value
     above 0.
     """
@@ -62,9 +62,9 @@ class SelfSimilarity:
 
 
 def _cosines(features: torch.Tensor) -> torch.Tensor:
-    """(C, h, w) -> the cosines of all pairs of places."""
-    places = torch.nn.functional.normalize(features.to(wide(features.device)).flatten(1), dim=0)
-    cosines = places.T @ places
+    """(C, h, w) -> the cosines of all pairs of positions."""
+    vectors = torch.nn.functional.normalize(features.to(wide(features.device)).flatten(1), dim=0)
+    cosines = vectors.T @ vectors
     return cosines[tuple(torch.triu_indices(*cosines.shape, offset=1))]
 
 

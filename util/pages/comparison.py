@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from util.loggers.base import COLLAPSED
 from util.loggers.jsonl import read
 from util.metrics.names import higher_is_better
 
-COLLAPSED = 1e-3  # a contrastive loss below it, per unit of lambda_NCE, is practically zero
 EARLY = 200  # images in which N has to catch up
 BINS = 60  # points of a curve
 EMA = "_ema"  # ending of the scores of the averaged generator

@@ -238,7 +238,7 @@ class TrainingRun:
             start = f"goes on at epoch {self.progress.epoch}, image {self.progress.epoch_images}"
             start = start if self.opt.continue_train else "new"
             start += f", weights of {self.pretrained}" if self.pretrained else ""
-            print_start(self.opt, self.model, start, len(self.dataset), loggers.places())
+            print_start(self.opt, self.model, start, len(self.dataset), loggers.where_to_watch())
 
     def summary(self, progress: Progress, interrupted: str | None) -> None:
         """How long it took, the scores, and the next command."""

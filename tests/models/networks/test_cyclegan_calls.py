@@ -15,7 +15,7 @@ def has_blurs(net) -> bool:
 
 @pytest.mark.parametrize("gpu_ids", [(), ([],)])
 def test_cyclegans_form_has_no_antialiasing(gpu_ids, monkeypatch, capsys):
-    monkeypatch.setattr(cyclegan_calls, "told", set())
+    monkeypatch.setattr(cyclegan_calls, "announced", set())
     assert not has_blurs(networks.define_G(*G, *gpu_ids))
     assert not has_blurs(networks.define_D(*D, *gpu_ids))
     assert capsys.readouterr().out.count("\n") == 1  # one line for both

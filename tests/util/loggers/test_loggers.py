@@ -18,7 +18,7 @@ from util.run.checkpoints import Position
 
 def options(folder, **more):
     defaults = {"checkpoints_dir": str(folder), "name": "run", "display_id": 0, "no_html": True}
-    return SimpleNamespace(**defaults | {"quiet": False, "tensorboard": False} | more)
+    return SimpleNamespace(**defaults | {"quiet": False, "tensorboard": False, "use_wandb": False, "rank": 0} | more)
 
 
 def at(total_images, epoch=1, **more):
@@ -197,7 +197,7 @@ def test_no_color_is_obeyed(tmp_path, monkeypatch):
 
 def test_loggers_say_where_to_watch(tmp_path):
     with create_loggers(options(tmp_path, model="negcut", dataroot="data", no_html=False)) as loggers:
-        assert loggers.places() == [str(tmp_path / "run/web/index.html")]
+        assert loggers.where_to_watch() == [str(tmp_path / "run/web/index.html")]
 
 
 def test_the_record_is_strict_json_and_flushed(tmp_path):

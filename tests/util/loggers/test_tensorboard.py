@@ -14,7 +14,7 @@ from util.run.checkpoints import Position
 def options(folder):
     return SimpleNamespace(
         **{"checkpoints_dir": str(folder), "name": "run", "display_freq": 200},
-        **{"tensorboard": True, "display_id": 0, "no_html": True, "quiet": True},
+        **{"tensorboard": True, "display_id": 0, "no_html": True, "quiet": True, "rank": 0},
     )
 
 

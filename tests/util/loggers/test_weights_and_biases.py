@@ -14,7 +14,7 @@ from util.run.checkpoints import set_aside
 def options(folder, **changes):
     opt = {"checkpoints_dir": str(folder), "name": "run", "display_freq": 200, "tensorboard": False, "lr": 2e-4}
     opt |= {"use_wandb": True, "wandb_project_name": "project", "display_id": 0, "no_html": True, "quiet": True}
-    return SimpleNamespace(**opt | changes)
+    return SimpleNamespace(**opt | {"rank": 0} | changes)
 
 
 @pytest.fixture

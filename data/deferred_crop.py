@@ -15,7 +15,7 @@ from data.base_dataset import draw_corner, draw_flip
 from util.images import normalize
 
 
-class Uncut(NamedTuple):
+class Uncropped(NamedTuple):
     """Scaled images, uint8 (B, H, W, C), and for each x, y, side and whether it is mirrored, int64 (B, 4); without B
     before they are collated. Side 0: the whole image."""
 
@@ -30,21 +30,21 @@ def can_wait(opt) -> bool:
     return rest in ("", "_and_crop", "_crop") and all(side % 4 == 0 for side in sides)
 
 
-def draw_window(image: Image.Image, opt) -> Uncut:
+def draw_window(image: Image.Image, opt) -> Uncropped:
     """``image`` after its scaling, with the crop and the mirroring that ``get_transform`` would have drawn."""
     side = opt.crop_size if "crop" in opt.preprocess else 0
     x, y = draw_corner(image.width - side, image.height - side) if side else (0, 0)
     flip = opt.isTrain and not opt.no_flip and draw_flip()
     pixels = np.array(image).reshape(image.height, image.width, -1)
-    return Uncut(torch.from_numpy(pixels), torch.tensor([x, y, side, flip]))
+    return Uncropped(torch.from_numpy(pixels), torch.tensor([x, y, side, flip]))
 
 
-def cut(images: Uncut, device: torch.device) -> Tensor:
+def crop(images: Uncropped, device: torch.device) -> Tensor:
     """float32 (B, C, h, w) in [-1, 1] on ``device``."""
     pixels = images.pixels.to(device, non_blocking=True)
-    cuts = []
+    crops = []
     for image, (x, y, side, flip) in zip(pixels, images.windows.tolist(), strict=True):
         part = image[y : y + side, x : x + side] if side else image
         part = part.permute(2, 0, 1)
-        cuts.append(part.flip(2) if flip else part)
-    return normalize(torch.stack(cuts).contiguous())
+        crops.append(part.flip(2) if flip else part)
+    return normalize(torch.stack(crops).contiguous())
