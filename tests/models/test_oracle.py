@@ -17,7 +17,6 @@ from torch.testing import assert_close as assert_tensors_close
 from models import create_model
 from scripts.dev.plain_step import PlainStep
 
-pytestmark = pytest.mark.slow
 TINY = "--netG resnet_4blocks --ngf 4 --ndf 4 --netD n_layers --n_layers_D 2 --netF_nc 16 --num_patches 24"
 
 
@@ -130,7 +129,13 @@ CUT = ["", "--CUT_mode FastCUT", "--num_patches 0", "--batch_size 2 --nce_includ
 CUT += ["--netF sample --num_patches 0 --direction BtoA", "--netF reshape", "--num_patches 1000 --flip_equivariance"]
 
 
-@pytest.mark.parametrize("model, flags", [("negcut", f) for f in NEGCUT] + [("cut", f) for f in CUT])
+@pytest.mark.parametrize("model", ["cut", "negcut"])
+def test_a_step_of_the_defaults_equals_the_slow_one(model, tmp_path):
+    assert_equal(tmp_path, "--model", model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model, flags", [("negcut", f) for f in NEGCUT[1:]] + [("cut", f) for f in CUT[1:]])
 def test_a_step_equals_the_slow_one(model, flags, tmp_path):
     flags = flags.split()
     images = int(flags[flags.index("--batch_size") + 1]) if "--batch_size" in flags else 1
@@ -141,6 +146,7 @@ SWITCHES = ["--nce_idt", "--flip_equivariance", "--nce_includes_all_negatives_fr
 SWITCHES += ["--diversity_both", "--direction=BtoA", "--num_patches=11", "--momentum_init=copy"]
 
 
+@pytest.mark.slow
 @settings(
     max_examples=15, deadline=None, derandomize=True, phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -159,6 +165,7 @@ def test_any_combination(netN, images, height, width, switches, fast, tmp_path):
     assert_equal(tmp_path, *flags, images=images, height=height, width=width)
 
 
+@pytest.mark.slow
 def test_the_oracle_sees_a_wrong_step(tmp_path):
     """A gradient of N that is off by one part in ten thousand, which Adam alone would hide."""
     original = PlainStep.update
