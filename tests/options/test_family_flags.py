@@ -11,7 +11,7 @@ from options.option_parser import OptionParser
 from util.errors import UserError
 from util.loggers import create_loggers
 
-# What the READMEs and scripts of CUT and of CycleGAN (2018, 2021, 2025) call, and the scripts that try them.
+# What the READMEs and scripts of CUT, NEGCUT and CycleGAN (2018, 2021, 2025) call, and the scripts that try them.
 COMMANDS = """
 train.py --dataroot ./datasets/grumpifycat --name grumpycat_CUT --CUT_mode CUT
 train.py --dataroot ./datasets/grumpifycat --name grumpycat_FastCUT --CUT_mode FastCUT
@@ -52,6 +52,20 @@ train.py --model pix2pix --name temp_pix2pix --dataroot ./datasets/mini_pix2pix 
 train.py --model template --name temp2 --dataroot ./datasets/mini_pix2pix --n_epochs 1 --n_epochs_decay 0 \
 --save_latest_freq 10 --display_id -1
 test.py --model template --name temp2 --dataroot ./datasets/mini_pix2pix --num_test 1
+test.py --model pix2pix --name temp_pix2pix --dataroot ./datasets/mini_pix2pix --num_test 1
+test.py --dataroot ./datasets/facades/ --direction BtoA --model pix2pix --name facades_label2photo_pretrained \
+--num_test 1
+train.py --dataroot ./datasets/facades --name facades_pix2pix --model pix2pix --direction BtoA
+train.py --model pix2pix --name temp --dataroot ./datasets/mini_pix2pix --niter 1 --niter_decay 0 \
+--save_latest_freq 10 --display_id -1
+test.py --model pix2pix --name temp --dataroot ./datasets/mini_pix2pix --num_test 1 --direction BtoA
+test.py --dataroot ./datasets/facades/testB/ --name your_trained_model_name --model test
+train.py --dataroot ./datasets/colorization --name color_pix2pix --model colorization
+train.py --model colorization --name temp_color --dataroot ./datasets/mini_colorization --n_epochs 1 \
+--n_epochs_decay 0 --save_latest_freq 5 --display_id -1
+test.py --model colorization --name temp_color --dataroot ./datasets/mini_colorization --num_test 1
+train.py --dataroot ./datasets/horse2zebra --name CITY_NEGCUT --NEGCUT_mode NEGCUT --model negcut
+test.py --dataroot ./datasets/cityscapes --name CITY_NEGCUT --NEGCUT_mode NEGCUT --model negcut --phase test
 """
 NEEDED = ["--dataroot", "none", "--gpu_ids", "-1"]
 

@@ -13,6 +13,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from models import networks
+from models.base_model import BaseModel
+from models.inference.architecture import load_weights
 
 FOLDER = os.environ.get("NEGCUT_REFERENCE_DIR")
 CASES = json.loads((Path(FOLDER) / "networks" / "networks.json").read_text()) if FOLDER else []
@@ -81,3 +83,30 @@ def test_outputs_and_features(case):
                     data[f"{name}/feature/{layer}"],
                 )
             assert net.feature_channels(layers) == [data[f"{name}/feature/{layer}"].shape[1] for layer in layers]
+
+
+def published_file(case, path, prefix="", with_filters=True):
+    """The recorded weights as the published code would save them."""
+    weights = build(case).state_dict()  # in order, and with the filters
+    for key in [key for key in weights if f"{case['case']}/weight/{key}" in arrays()]:
+        recorded = arrays()[f"{case['case']}/weight/{key}"]
+        weights[key] = torch.from_numpy(recorded.copy()).to(weights[key].dtype)  # counters are integers
+    if not with_filters:
+        weights = {key: value for key, value in weights.items() if key not in case["fixed_filters"]}
+    torch.save({prefix + key: value for key, value in weights.items()}, path)
+
+
+@pytest.mark.parametrize("prefix, with_filters", [("", True), ("module.", False)])
+@pytest.mark.parametrize("case", RECORDED, ids=NAMES[: len(RECORDED)])
+def test_files_go_both_ways(case, prefix, with_filters, tmp_path):
+    """A published file, loaded and saved by us, is byte for byte the same tensors under the same names, in order."""
+    published_file(case, tmp_path / "published.pth")
+    published_file(case, tmp_path / "other.pth", prefix, with_filters)
+    net = build(case)
+    load_weights(net, tmp_path / "other.pth", "")
+    BaseModel.save_networks(Namespace(save_dir=tmp_path, networks=lambda: {"G": net}), "latest")
+    ours = torch.load(tmp_path / "latest_net_G.pth", weights_only=True)
+    published = torch.load(tmp_path / "published.pth", weights_only=True)
+    assert [[key, list(value.shape)] for key, value in ours.items()] == case["state_dict"]
+    for key, value in published.items():
+        assert ours[key].dtype == value.dtype and torch.equal(ours[key], value), key
