@@ -18,6 +18,7 @@ from data import create_dataset
 from models import create_model
 from models.inference.translate import translate
 from util.images import result_name, save_image, tensor2im
+from util.loggers.jsonl import STARTS, read
 from util.pages.result_page import ResultPage
 from util.run.checkpoints import plain_options
 from util.run.run_summary import print_networks, print_options
@@ -39,7 +40,8 @@ def main() -> None:
         print_networks(model)
 
     title = f"{opt.easy_label or opt.name}: {opt.phase}, epoch {opt.epoch}"
-    page = ResultPage(folder, title, {"model": opt.model, "dataroot": opt.dataroot, "options": plain_options(opt)})
+    header = {"model": opt.model, "dataroot": opt.dataroot, "options": plain_options(opt)}
+    page = ResultPage(folder, title, header, read(Path(opt.checkpoints_dir, opt.name, STARTS)))
     count = int(min(opt.num_test, len(dataset)))
     names: set[str] = set()
     with tqdm(total=count, unit=" images", disable=opt.quiet or None) as bar:

@@ -13,6 +13,7 @@ if __name__ == "__main__":
     run(options.look_ahead)  # --help and wrong values are answered before torch is imported
 
 from data import create_dataset
+from data.checked_images import splits
 from models import create_model
 from util import distributed
 from util.loggers import create_loggers
@@ -40,6 +41,7 @@ def train(opt) -> None:
     validation = create_validation(opt, create_dataset, options.for_testing(opt), model.device)
     options.save_options(opt, training.folder)
     dataset.save_checks()
+    training.describe_start(splits(opt))
     step = StepGraph(model) if opt.cuda_graph else model.step
     stopwatch = Stopwatch()
 

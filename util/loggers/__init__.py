@@ -33,6 +33,9 @@ class Loggers(Logger):
         """Addresses and files, a line each."""
         return [logger.watch for logger in self.loggers if logger.watch]
 
+    def log_start(self, start: dict) -> None:
+        self._tell("log_start", start)
+
     def step(self, progress: Progress) -> None:
         self._tell("step", progress)
 

@@ -96,6 +96,9 @@ class Logger:
 
     watch = ""  # where people look at it: an address or a file
 
+    def log_start(self, start: dict) -> None:
+        """What a start of the run is told apart by, once it has trained a step: see ``util/run/starts.py``."""
+
     def step(self, progress: Progress) -> None:
         """After every step: must cost next to nothing."""
 

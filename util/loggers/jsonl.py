@@ -1,4 +1,4 @@
-"""The record of a run: ``losses.jsonl`` and ``metrics.jsonl``, one JSON object a line."""
+"""The record of a run: ``losses.jsonl``, ``metrics.jsonl`` and ``starts.jsonl``, one JSON object a line."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,8 @@ from util import strict_json
 from util.files import write_atomic
 from util.loggers.base import Logger, Progress
 from util.run.checkpoints import Position
+
+STARTS = "starts.jsonl"
 
 
 class JsonlLogger(Logger):
@@ -21,6 +23,11 @@ class JsonlLogger(Logger):
             if resume is not None:
                 cut(path, resume)
             self.files[kind] = open(path, "a", encoding="utf-8")
+        self.starts = folder / STARTS
+
+    def log_start(self, start: dict) -> None:
+        with open(self.starts, "a", encoding="utf-8") as file:
+            file.write(to_line(start))
 
     def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:
         self._append("losses", progress.as_dict() | {"losses": losses})

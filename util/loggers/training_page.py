@@ -32,7 +32,7 @@ class TrainingPage(Logger):
         (self.web / "data").mkdir(parents=True, exist_ok=True)
         self.chunk, self.rows, self.flushed = 0, [], 0.0
         self.progress: Progress | None = None
-        self.state = {"groups": {}, "scores": {}, "newest": None}
+        self.state = {"groups": {}, "scores": {}, "newest": None, "starts": []}
         if resume is not None:
             jsonl.cut(self.record, resume)
             self._load()
@@ -40,6 +40,9 @@ class TrainingPage(Logger):
         self._write_page()
         self._flush()
         self.flushed = 0.0  # the first losses are seen at once
+
+    def log_start(self, start: dict) -> None:
+        self.state["starts"].append(start)
 
     def step(self, progress: Progress) -> None:
         self.progress = progress
@@ -76,6 +79,7 @@ class TrainingPage(Logger):
         self.pictures.close()
 
     def _load(self) -> None:
+        self.state["starts"] = jsonl.read(self.folder / jsonl.STARTS)
         for row in jsonl.read(self.folder / "losses.jsonl"):
             self._add_losses(row)
         for row in jsonl.read(self.folder / "metrics.jsonl"):

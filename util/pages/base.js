@@ -20,3 +20,15 @@ const setTheme = (theme) => { document.documentElement.dataset.theme = theme; };
 setTheme(keep() || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
 for (const button of document.querySelectorAll(".theme"))
   button.onclick = () => setTheme(keep(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+
+// At the foot: the starts of the run (starts.jsonl), by which a picture is traced to its code and data.
+function showStarts(starts) {
+  const terms = (values) => make("p", {class: "terms"}, ...Object.entries(values).map(([name, value]) => make("span", {}, make("b", {}, name), ` ${value}`)));
+  const show = (start) => make("section", {}, make("pre", {}, start.command), terms({
+    started: start.time + (start.total_images ? `, after ${start.total_images.toLocaleString("en")} images` : ""),
+    commit: start.commit ? start.commit.slice(0, 10) + (start.changed ? ", changed" : "") : "unknown",
+    device: start.device, ...start.versions,
+  }), terms({data: start.dataroot, ...Object.fromEntries(Object.entries(start.data).map(([split, {images, fingerprint}]) => [split, `${images.toLocaleString("en")} images, ${fingerprint}`]))}));
+  $("#starts").hidden = !starts.length;
+  $("#starts").replaceChildren(make("h2", {}, starts.length === 1 ? "Start of this run" : "Starts of this run"), ...starts.map(show));
+}

@@ -164,3 +164,4 @@ addEventListener("keydown", (event) => {
   else if (event.key in move) { event.preventDefault(); focusCard(current < 0 ? 0 : current + move[event.key]()); }
 });
 redraw();
+showStarts(PAGE.starts);

@@ -21,9 +21,10 @@ class ResultPage:
     The page needs nothing but what lies beside it, images and ``scores.js``: it opens from the file system.
     """
 
-    def __init__(self, folder: str | Path, title: str, header: dict):
-        """``header``: plain values make a line; a dict among them (the options) a table that folds out."""
-        self.folder, self.title, self.header = Path(folder), title, header
+    def __init__(self, folder: str | Path, title: str, header: dict, starts: list[dict] = ()):
+        """``header``: plain values make a line; a dict among them (the options) a table that folds out; ``starts``: of
+        the run that trained the model, from its ``starts.jsonl``."""
+        self.folder, self.title, self.header, self.starts = Path(folder), title, header, list(starts)
         self.rows: list[tuple[str, dict[str, str]]] = []
         self.scores: dict[str, dict[str, float]] = {}  # score -> image name -> value
 
@@ -49,6 +50,7 @@ class ResultPage:
         labels = list(dict.fromkeys(label for _, images in self.rows for label in images))
         data = {
             "labels": labels,
+            "starts": self.starts,
             "input": _first(labels, ("real", "input"), 0),
             "output": _first(labels, ("fake", "output"), 1),
             "rows": [

@@ -15,7 +15,7 @@ async function start() {
   await Promise.all(Array.from({length: now.chunks}, (_, index) => load(chunk(index))));
   if (now.newest) rows.losses.push(now.newest);
   for (const kind of Object.values(rows)) kind.sort((a, b) => a.total_images - b.total_images);
-  showState(); showScores(); showSamples(); showLosses(); showSpeed(); showEpochs();
+  showState(); showScores(); showSamples(); showLosses(); showSpeed(); showEpochs(); showStarts(now.starts);
   const seen = now.updated;
   setInterval(async () => { // a page left open says when there is more
     await load(`data/state.js?${Date.now()}`);

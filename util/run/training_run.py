@@ -13,7 +13,7 @@ from util.files import BESIDE
 from util.loggers import Progress
 from util.loggers.jsonl import read
 from util.metrics.records import summary, summary_line
-from util.run import checkpoints
+from util.run import checkpoints, starts
 from util.run.checkpoints import Position
 from util.run.run_summary import print_end, print_start
 from util.run.state import rank_state, schedule_from
@@ -51,6 +51,7 @@ class TrainingRun:
         if aside:
             self._say(f"--name {opt.name}: the files of an earlier run are now in {aside}")
         self.resumed_at = start if opt.continue_train else None
+        self.start: dict | None = None  # to be recorded once a step is done
 
     def _new(self) -> Position:
         if self.opt.pretrained_name:
@@ -111,6 +112,11 @@ class TrainingRun:
             )
         return self.progress.is_finished
 
+    def describe_start(self, data: dict) -> None:
+        """``data``: what was found in each split of the data set."""
+        if self.opt.rank == 0:
+            self.start = starts.describe(self.opt, self.model, data, self.progress.total_images)
+
     def images_in(self, batch: dict) -> int:
         """Images of the translated side in this step, over all ranks."""
         return len(next(v for v in batch.values() if isinstance(v, torch.Tensor))) * self.opt.world_size
@@ -118,6 +124,9 @@ class TrainingRun:
     def after_step(self, progress: Progress, loggers) -> None:
         """The one place that decides what a step is followed by: losses, pictures, a save."""
         opt = self.opt
+        if self.start:
+            loggers.log_start(self.start)
+            self.start = None
         loggers.step(progress)
         if progress.due(opt.display_freq) or progress.due(opt.update_html_freq):
             loggers.log_images(progress, self.visuals())

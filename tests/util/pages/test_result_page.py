@@ -16,8 +16,15 @@ from util.pages.result_page import ResultPage, add_scores
 NASTY = "a<b>&\"'#1?%20 </script><img src=x onerror=alert(1)>.png"
 
 
+STARTS = [  # of the run
+    {"time": "2026-01-02 03:04:05+0100", "total_images": 0, "command": f"python train.py --dataroot {NASTY}"}
+    | {"versions": {"torch": "2"}, "commit": commit, "changed": changed, "device": "cpu", "dataroot": NASTY, "data": {}}
+    for commit, changed in (("0123456789abcdef", True), (None, None))
+]
+
+
 def fill(folder, names, scores=False):
-    page = ResultPage(folder, f"run {NASTY}", {"epoch": "latest", "options": {"dataroot": NASTY}})
+    page = ResultPage(folder, f"run {NASTY}", {"epoch": "latest", "options": {"dataroot": NASTY}}, STARTS)
     for i, name in enumerate(names):
         images = {}
         for j, label in enumerate(("real_A", "fake_B", "real_B")):
@@ -113,6 +120,8 @@ def test_images_load_and_names_are_shown_as_they_are(shown):
     assert browser.evaluate("document.images.length") == 18
     browser.wait_for_function("[...document.images].every(image => image.naturalWidth === 16)")
     assert names(browser)[2] == NASTY
+    first, second = texts(browser, "#starts section")
+    assert f"--dataroot {NASTY}" in first and "commit 0123456789, changed" in first and "commit unknown" in second
     assert browser.log == []
 
 

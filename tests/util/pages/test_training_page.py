@@ -17,6 +17,19 @@ from util.run.checkpoints import Position
 NASTY = "a<b>&\"'#?%20 </script><img src=x onerror=alert(1)>"
 
 
+START = {
+    "time": "2026-01-02 03:04:05+0100",
+    "total_images": 0,
+    "command": f"python train.py --dataroot {NASTY}",
+    "versions": {"torch": "2.14.1"},
+    "commit": "0123456789abcdef",
+    "changed": True,
+    "device": "cpu, 1 thread",
+    "dataroot": NASTY,
+    "data": {"trainA": {"images": 1200, "fingerprint": "0a1b"}},
+}
+
+
 def options(folder, **more):
     defaults = {"checkpoints_dir": str(folder), "name": "run", "model": "negcut", "dataroot": "data"}
     return SimpleNamespace(**defaults | {"update_html_freq": 100} | more)
@@ -82,11 +95,14 @@ def test_a_resumed_page_equals_an_uninterrupted_one(tmp_path):
 
     def run(folder, first, last, resume=None):
         with Loggers([JsonlLogger(options(folder), resume), TrainingPage(options(folder), resume)]) as loggers:
+            loggers.log_start(START)
             train(loggers, first, last)
 
     run(tmp_path / "whole", 1, 10)
     run(tmp_path / "resumed", 1, 7)
     run(tmp_path / "resumed", 6, 10, resume=Position(2, 50, 250))
+    starts = [read_page(folder / "run/web")[0]["starts"] for folder in (tmp_path / "whole", tmp_path / "resumed")]
+    assert starts == [[START], [START, START]]
     whole, resumed = content(tmp_path / "whole"), content(tmp_path / "resumed")
     assert [len(part) for part in resumed[0].values()] == [10, 2, 6, 2]
     assert resumed[0]["images"] == whole[0]["images"] and resumed[0]["samples"] == whole[0]["samples"]
@@ -133,6 +149,7 @@ def test_which_way_a_score_is_better():
 def test_in_the_browser(tmp_path, browser):
     opt = options(tmp_path, name=NASTY.replace("/", "|"), dataroot=NASTY)
     with Loggers([TrainingPage(opt)]) as loggers:
+        loggers.log_start(START)
         train(loggers, 1, 20, name=NASTY)
     browser.log.clear()
     browser.goto((tmp_path / opt.name / "web/index.html").as_uri())
@@ -158,6 +175,9 @@ def test_in_the_browser(tmp_path, browser):
     assert browser.evaluate(source) != last and "epoch0001" in browser.evaluate(source)
     assert browser.evaluate("$('#at').textContent") == "epoch 1, image 200  (1 of 5)"
     browser.wait_for_function("$('#samples img').naturalWidth === 9")
+    foot = browser.evaluate("$('#starts').innerText")
+    for part in (NASTY, "0123456789, changed", "cpu, 1 thread", "torch 2.14.1", "trainA 1,200 images, 0a1b"):
+        assert part in foot
     assert browser.log == []
 
 
