@@ -46,6 +46,7 @@ from util.metrics.images import read_image
 from util.metrics.records import append_scores
 from util.pages import comparison_page
 from util.pages.comparison import EMA, read_run
+from util.pages.differences import difference_tables
 from util.run.interruption import EXIT_CODE
 
 RECORDS = ("metrics.jsonl", "drawn_scores.jsonl")  # of scores, in a run's folder: training's, and ours
@@ -65,6 +66,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--images", type=positive_int, help="budget: training images a run, rounded up to whole epochs; the learning "
         "rate falls in the same part of them as --n_epochs and --n_epochs_decay say (default: half)")  # fmt: skip
     add("--seconds", type=seconds, help="budget: time a run (90, 10m, 1.5h), at a constant learning rate")
+    add("--against", metavar="NAME", help="also a table of differences to this experiment, seed by seed, with 95%% "
+        "t-intervals; in bold what differs after Holm's correction")  # fmt: skip
+    add("--seconds_an_image", action="append", default=[], metavar="NAME=SECONDS",
+        help="of every experiment, measured apart: also a table at the time when the first has ended")  # fmt: skip
     add("--samples", type=positive_int, default=4, help="test images shown side by side (default 4)")
     add("--title", default="", help="of the page (default: the folder's name)")
     opt = parser.parse_args(argv)
@@ -72,7 +77,17 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         raise UserError('give at least one --run NAME="flags" or --existing NAME=FOLDER')
     if opt.run and (opt.images is None) == (opt.seconds is None):
         raise UserError("give either --images or --seconds: every run gets the same budget")
+    names = [split(text)[0] for text in opt.run + opt.existing]
+    if opt.against not in (None, *names):
+        raise UserError(f"--against {opt.against}: choose from {', '.join(names)}")
+    if opt.seconds_an_image and sorted(rates(opt)) != sorted(names):
+        raise UserError(f"--seconds_an_image must be given for each of {', '.join(names)}")
     return opt
+
+
+def rates(opt: argparse.Namespace) -> dict[str, float]:
+    """Experiment -> seconds an image."""
+    return {name: seconds(text) for name, text in map(split, opt.seconds_an_image)}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -87,6 +102,9 @@ def main(argv: list[str] | None = None) -> None:
     experiments = {name: [read_run(folder, *RECORDS) for folder in each] for name, each in runs.items()}
     shown = dict(zip(runs, filter(None, samples), strict=True))
     print(comparison_page.write(opt.out, opt.title or opt.out.name, header(opt), experiments, shown))
+    further = difference_tables(experiments, opt.against, rates(opt))
+    write_atomic(opt.out / "table.md", (opt.out / "table.md").read_text() + further)
+    print(further)
     print(f"open {opt.out / 'index.html'}")
 
 

@@ -3,9 +3,9 @@
     python scripts/dev/flicker.py datasets/horse2zebra/testA --name h2z
 
 Nothing in such a film changes but its place, so consecutive translations, laid over each other, should be equal.
-Printed is how far apart they are on average, in grey levels of 255: frame by frame, as scripts/translate.py does it, and
-with the norms' statistics fixed to their mean over all frames, which is what averaging them over time could reach at
-best.
+Printed is how far apart they are on average, in grey levels of 255: frame by frame, as scripts/translate.py does it,
+and with the norms' statistics fixed to their mean over all frames, which is what averaging them over time could reach
+at best.
 """
 
 import argparse
