@@ -15,6 +15,7 @@ film that was interrupted goes on where it was with the same command.
 import argparse
 import glob
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -150,19 +151,27 @@ def find_jobs(inputs: list[str], out: Path, format: str) -> dict[Path, Path]:
 def translate_batch(translator: Translator, batch: dict[Path, Path], quality: int) -> dict[Path, str]:
     """Read, translate and write ``batch``, {file to write: input}; what could not be read comes back with the reason.
     ``UserError`` where a folder can't be written to."""
-    read, bad = {}, {}
-    for path, source in batch.items():
-        try:
-            read[path] = translator.reader.open_with_transparency(source, translator.input_nc)
-        except UserError as error:  # damage that the check didn't see
-            bad[source] = str(error)
-    translations = translator.translate_read(list(read.values())) if read else []
-    for (path, (image, _)), translation in zip(read.items(), translations, strict=True):
+    with_profile, bad = {}, {}
+
+    def read() -> Iterator[tuple]:
+        for path, source in batch.items():
+            try:
+                image, alpha = translator.reader.open_with_transparency(source, translator.input_nc)
+            except UserError as error:  # damage that the check didn't see
+                bad[source] = str(error)
+                continue
+            with_profile[path] = bool(image.info.get("icc_profile"))
+            yield image, alpha
+            del image, alpha  # a large one shall not wait for the next
+
+    translations = translator.translate_read(read())
+    for path, has_profile in with_profile.items():
+        translation = translations.pop(0)
         if path.suffix in (".jpg", ".jpeg") and translation.mode == "RGBA":
             white = Image.new("RGBA", translation.size, "white")
             translation = Image.alpha_composite(white, translation).convert("RGB")
         options = {"quality": quality} if path.suffix != ".png" else {}
-        if image.info.get("icc_profile"):  # what had a profile gets that of the colours it now has
+        if has_profile:  # what had a profile gets that of the colours it now has
             options["icc_profile"] = srgb_profile()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -49,16 +49,22 @@ def translate_tiles(net: nn.Module, run: Callable[[Tensor], np.ndarray], pixels:
                 new = run(to_batch(pixels[y : y + len(fade_y), x : x + len(fade_x)]))[0]
                 if row is None:
                     row = np.empty((len(fade_y), width, new.shape[2]), np.uint8)
-                blend(row[:, x : x + len(fade_x)], new, fade_x[None, :, None])
+                blend(row[:, x : x + len(fade_x)].swapaxes(0, 1), new.swapaxes(0, 1), fade_x)
             if result is None:
                 result = np.empty((height, *row.shape[1:]), np.uint8)
-            blend(result[y : y + len(fade_y)], row, fade_y[:, None, None])
+            blend(result[y : y + len(fade_y)], row, fade_y)
     return result
 
 
-def blend(place: np.ndarray, new: np.ndarray, weight: np.ndarray) -> None:
-    """``new`` over what is at ``place``, both uint8."""
-    place[...] = np.where(weight == 1, new, np.rint(place + weight * (new.astype(np.float32) - place)))
+def blend(place: np.ndarray, new: np.ndarray, weights: np.ndarray) -> None:
+    """``new`` over what is at ``place``, both uint8, by weights that rise to 1 along the first axis. In strips: floats
+    of a whole row of tiles take much memory."""
+    whole = int(np.argmax(weights == 1))
+    for start in range(0, whole, 16):
+        rows = slice(start, min(start + 16, whole))
+        weight = weights[rows].reshape(-1, 1, 1)
+        place[rows] = np.rint(place[rows] + weight * (new[rows].astype(np.float32) - place[rows]))
+    place[whole:] = new[whole:]
 
 
 def to_batch(pixels: np.ndarray) -> Tensor:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 from argparse import Namespace
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -77,24 +78,28 @@ class Translator:
     def translate(self, images: list[Image.Image]) -> list[Image.Image]:
         """Several pictures; those of one size are one batch."""
         try:
-            return self.translate_read([(self.reader.convert(im, self.input_nc), transparency(im)) for im in images])
+            return self.translate_read((self.reader.convert(im, self.input_nc), transparency(im)) for im in images)
         except NotTaken as error:
             raise UserError(f"a picture {error}") from error
 
-    def translate_read(self, images: list[tuple[Image.Image, Image.Image | None]]) -> list[Image.Image]:
-        """The same of pictures that were read by ``Reader.open_with_transparency``."""
-        pixels = [np.asarray(image) for image, _ in images]
-        pixels = [array[..., None] if array.ndim == 2 else array for array in pixels]
-        results: dict[int, np.ndarray] = {}
-        for shape in dict.fromkeys(array.shape for array in pixels):
-            same = [i for i, array in enumerate(pixels) if array.shape == shape]
+    def translate_read(self, images: Iterable[tuple[Image.Image, Image.Image | None]]) -> list[Image.Image]:
+        """The same of pictures as ``Reader.open_with_transparency`` gives them; they are let go of one by one, as large
+        ones have to be."""
+        read = [(np.atleast_3d(np.asarray(image)), alpha) for image, alpha in images]
+        pixels, alphas = {i: array for i, (array, _) in enumerate(read)}, [alpha for _, alpha in read]
+        del read
+        results: dict[int, Image.Image] = {}
+        while pixels:
+            shape = next(iter(pixels.values())).shape
+            same = {i: pixels.pop(i) for i in [i for i, array in pixels.items() if array.shape == shape]}
             with configured(self.precision):
-                results |= zip(same, translate_pixels(self.net, [pixels[i] for i in same], self.tile), strict=True)
-        translated = [to_image(results[i]) for i in range(len(images))]
-        for image, (_, alpha) in zip(translated, images, strict=True):
+                translated = translate_pixels(self.net, list(same.values()), self.tile)
+            for i in same:
+                results[i] = to_image(translated.pop(0))
+        for i, alpha in enumerate(alphas):
             if alpha is not None:
-                image.putalpha(alpha)
-        return translated
+                results[i].putalpha(alpha)
+        return [results[i] for i in range(len(alphas))]
 
 
 def fingerprint(net: nn.Module) -> str:

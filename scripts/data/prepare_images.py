@@ -4,12 +4,12 @@
 
 Pictures are turned upright, taken to sRGB and scaled so that their shorter side has ``--size`` pixels (Lanczos; smaller
 ones stay as they are). Copies of one picture, also scaled or compressed anew, are found and left out: a copy in both
-training and test would spoil the scores. The split follows from ``--seed`` alone.
+training and test would spoil the scores. Where many pictures seem to be copies, ``--duplicates`` has to say what shall
+happen. The split follows from ``--seed`` alone.
 """
 
 import argparse
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,13 @@ import repository  # noqa: F401
 from PIL import Image
 from tqdm.auto import tqdm
 
+from util.copies import find_copies, thumbnails_of
 from util.errors import UserError, run
 from util.flag_types import fraction, non_negative_int, positive_int
-from util.pictures import Reader, find_images
+from util.pictures import Reader, counted, find_images, list_folder, reader_for, tell
+from util.pictures import add_flags as flags_of_reading
 
-SAME = 4.0  # root mean square difference of two thumbnails, in 8-bit levels, below which pictures count as copies
-THUMBNAIL = 16
+MOST_COPIES = 0.2  # of a side's pictures that are left out without a question
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -35,26 +36,35 @@ def main(argv: list[str] | None = None) -> None:
     add("--square", action="store_true", help="also cut the middle square")
     add("--test_share", type=fraction, default=0.1, help="share of the pictures that goes to the test")
     add("--seed", type=non_negative_int, default=0, help="of the split")
-    add("--duplicates", choices=["drop", "keep"], default="drop", help="what happens with copies")
+    add("--duplicates", choices=["drop", "keep"], help="what happens with copies; without it a few are dropped")
+    add("--skip_broken", action="store_true", help="leave out pictures that cannot be read")
     add("--format", choices=["jpg", "png"], default="jpg", help="file format; jpg with quality 95")
+    flags_of_reading(add)
     args = parser.parse_args(argv)
     if args.out.exists():
         raise UserError(f"--out {args.out} exists already; remove it or choose another folder")
-    pictures: dict[str, list[Path]] = {}
-    for side, folder in (("A", args.A), ("B", args.B)):
-        pictures[side] = find_images(folder)
-    everything = [path for paths in pictures.values() for path in paths]
-    groups = find_copies(everything, read_thumbnails(everything))
-    report_copies(groups, args.duplicates)
-    if args.duplicates == "drop":
-        left_out = {path for group in groups for path in group[1:]}
-        pictures = {side: [path for path in paths if path not in left_out] for side, paths in pictures.items()}
+    readers = {side: reader_for(args, side) for side in "AB"}
+    pictures = {side: find(folder, readers[side], args) for side, folder in (("A", args.A), ("B", args.B))}
+    everything = [(side, path) for side, paths in pictures.items() for path in paths]
+
+    def open_picture(number: int) -> Image.Image:
+        side, path = everything[number]
+        return readers[side].open(path)
+
+    groups = find_copies(thumbnails_of(len(everything), open_picture), open_picture)
+    report_copies([[everything[i][1] for i in group] for group in groups], args.duplicates)
+    if args.duplicates != "keep":
+        copies = {everything[i] for group in groups for i in group[1:]}
+        kept = {side: [path for path in paths if (side, path) not in copies] for side, paths in pictures.items()}
+        if args.duplicates is None:
+            ask(pictures, kept, args.test_share)
+        pictures = kept
     jobs = split(pictures, args.test_share, args.seed)
     try:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=args.out.parent) as beside:
             for name, paths in jobs.items():
-                write_folder(paths, Path(beside) / args.out.name / name, args)
+                write_folder(paths, Path(beside) / args.out.name / name, readers[name[-1]], args)
             (Path(beside) / args.out.name).rename(args.out)
     except OSError as error:
         raise UserError(f"--out {args.out} cannot be written to ({error})") from error
@@ -62,44 +72,45 @@ def main(argv: list[str] | None = None) -> None:
         print(f"{args.out / name}: {len(paths)} images")
 
 
-def read_thumbnails(paths: list[Path]) -> np.ndarray:
-    """(n, 16 x 16) gray values; one ``UserError`` that names the unreadable pictures."""
-
-    def read(path: Path) -> np.ndarray | UserError:
-        try:
-            image = Reader().open(path, channels=1)
-        except UserError as error:
-            return error
-        return np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.BOX), dtype=np.float32).ravel()
-
-    with ThreadPoolExecutor(4) as pool:
-        read_ones = list(tqdm(pool.map(read, paths), total=len(paths), desc="reading", unit=" images", disable=None))
-    bad = [str(result) for result in read_ones if isinstance(result, UserError)]
-    if bad:
-        raise UserError(f"mend or remove {len(bad)} of {len(paths)} images: {'; '.join(bad[:3])}")
-    return np.stack(read_ones)
-
-
-def find_copies(paths: list[Path], thumbnails: np.ndarray) -> list[list[Path]]:
-    """Groups of pictures that look the same, in the order of ``paths``."""
-    norms = np.square(thumbnails).sum(axis=1)
-    group_of = list(range(len(paths)))  # the first picture that looks the same
-    for start in range(0, len(paths), 1024):
-        rows = slice(start, start + 1024)
-        squares = norms[rows, None] + norms[None] - 2 * thumbnails[rows] @ thumbnails.T
-        for i, j in zip(*np.nonzero(squares < SAME**2 * thumbnails.shape[1]), strict=True):
-            if j < start + i:
-                group_of[start + i] = min(group_of[start + i], group_of[j])
-    groups: dict[int, list[Path]] = {}
-    for index, first in enumerate(group_of):
-        groups.setdefault(first, []).append(paths[index])
-    return [group for group in groups.values() if len(group) > 1]
+def find(folder: Path, reader: Reader, args: argparse.Namespace) -> list[Path]:
+    """The pictures of a folder, all checked; what is left out or used in part is said."""
+    left_out = list_folder(folder).left_out
+    paths = find_images(folder)
+    if left_out:
+        print(f"{folder}: left out: {counted(left_out)}")
+    facts = dict(zip(paths, reader.check_each(paths), strict=True))
+    broken = [error for error in facts.values() if isinstance(error, UserError)]
+    if broken and not args.skip_broken:
+        raise UserError(
+            f"mend or remove {len(broken)} of {len(paths)} images, or leave them out by --skip_broken: "
+            f"{'; '.join(map(str, broken[:3]))}"
+        )
+    for error in broken:
+        print(f"left out: {error}")
+    good = {path: fact for path, fact in facts.items() if not isinstance(fact, UserError)}
+    if not good:
+        raise UserError(f"the folder {str(folder)!r} holds no images that can be read")
+    tell(list(good), list(good.values()), reader.value_range, str(folder))
+    return list(good)
 
 
-def report_copies(groups: list[list[Path]], duplicates: str) -> None:
+def ask(pictures: dict[str, list[Path]], kept: dict[str, list[Path]], test_share: float) -> None:
+    """Stop where leaving out copies changes more than a little."""
+    for side, paths in pictures.items():
+        gone, left = len(paths) - len(kept[side]), len(kept[side])
+        no_test = 0 < test_share < 1 and len(paths) > 1 and left < 2
+        if gone > len(paths) * MOST_COPIES or no_test:
+            why = f", which leaves {left} and none to test with" if no_test else ""
+            raise UserError(
+                f"{gone} of {len(paths)} pictures of {side} seem to be copies of others{why}: is that so? Look at the "
+                "list above, then say --duplicates drop or --duplicates keep"
+            )
+
+
+def report_copies(groups: list[list[Path]], duplicates: str | None) -> None:
     if not groups:
         return
-    done = "left out" if duplicates == "drop" else "kept"
+    done = "kept" if duplicates == "keep" else "left out"
     print(f"{sum(len(group) - 1 for group in groups)} copies of other pictures, {done}:")
     for group in groups[:20]:
         print(f"  {group[0]} = {', '.join(map(str, group[1:]))}")
@@ -120,7 +131,7 @@ def split(pictures: dict[str, list[Path]], test_share: float, seed: int) -> dict
     return {name: jobs[name] for name in ("trainA", "trainB", "testA", "testB") if jobs[name]}
 
 
-def write_folder(paths: list[Path], folder: Path, args: argparse.Namespace) -> None:
+def write_folder(paths: list[Path], folder: Path, reader: Reader, args: argparse.Namespace) -> None:
     folder.mkdir(parents=True)
     used: set[str] = set()
     for path in tqdm(paths, desc=folder.name, unit=" images", disable=None):
@@ -129,7 +140,7 @@ def write_folder(paths: list[Path], folder: Path, args: argparse.Namespace) -> N
             number += 1
             name = f"{path.stem}_{number}"
         used.add(name)
-        scaled(Reader().open(path), args.size, args.square).save(folder / f"{name}.{args.format}", quality=95)
+        scaled(reader.open(path), args.size, args.square).save(folder / f"{name}.{args.format}", quality=95)
 
 
 def scaled(image: Image.Image, size: int, square: bool) -> Image.Image:

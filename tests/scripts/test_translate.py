@@ -266,3 +266,13 @@ def test_from_anywhere(experiment, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out/a.png").exists()
+
+
+def test_one_limit_on_pixels(command, tmp_path, monkeypatch):
+    """--max_pixels alone: Pillow's own for all of a process holds nowhere."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    inputs = [draw(tmp_path / "in" / "small.png", (20, 16)), draw(tmp_path / "in" / "large.png", (24, 20))]
+    assert command(*inputs, out=tmp_path / "all") == ["large.png", "small.png"]
+    with pytest.raises(UserError, match=r"1 of 2 images could not be read: .*large\.png' has 24 x 20 pixels, more"):
+        command(*inputs, "--max_pixels", "320", out=tmp_path / "some")
+    assert [path.name for path in (tmp_path / "some").iterdir()] == ["small.png"]

@@ -1,6 +1,7 @@
 """``results/NAME/PHASE_EPOCH/index.html``: the test images and their translations, to browse and compare."""
 
 import json
+import math
 import re
 from pathlib import Path
 from urllib.parse import unquote
@@ -9,6 +10,7 @@ from PIL import Image, ImageOps
 
 from util import html
 from util.files import replacing, set_aside, write_atomic
+from util.pictures import Reader
 
 SCORES, SCORES_START = "scores.js", "scores = "  # a script: a page from the file system may not read other files
 SHEET_ROWS = 40  # of the contact sheet: what one screen or one printed page can show
@@ -81,12 +83,12 @@ class ResultPage:
         cell, gap = SHEET_SIZE + 4, 16
         width = beside * (len(labels) * cell + gap) - gap + 4
         sheet = Image.new("RGB", (width, -(-len(chosen) // beside) * cell + 4), "white")
+        reader = Reader(max_pixels=math.inf)  # they were written here
         for i, (_, images) in enumerate(chosen):
             for j, label in enumerate(labels):
                 if label not in images:
                     continue
-                with Image.open(self.folder / images[label]) as image:
-                    picture = ImageOps.contain(image.convert("RGB"), (SHEET_SIZE, SHEET_SIZE))
+                picture = ImageOps.contain(reader.open(self.folder / images[label]), (SHEET_SIZE, SHEET_SIZE))
                 x = 4 + i % beside * (len(labels) * cell + gap) + j * cell
                 sheet.paste(picture, (x, 4 + i // beside * cell))
         with replacing(self.folder / "contact_sheet.png") as beside_path:

@@ -1,6 +1,8 @@
 """Pictures of any size and mode through a trained generator."""
 
 import json
+import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 import options
-from models import create_model
+from models import create_model, networks
 from models.inference.translator import load_file
 from util.errors import UserError
 from util.images import tensor2im
@@ -229,3 +231,28 @@ def test_options_of_an_older_version(runs, tmp_path):
     (tmp_path / "old" / "train_opt.json").write_text(json.dumps(values))
     (tmp_path / "old" / "latest_net_G.pth").write_bytes((folder / "latest_net_G.pth").read_bytes())
     assert Translator(tmp_path / "old", device="cpu")(photo()).size == (20, 16)
+
+
+def test_a_large_picture_is_held_once(tmp_path):
+    """At most 12 bytes a pixel: arrays of up to 8, and 4 of the result's image; the input's has been let go."""
+    side = 1024
+    torch.manual_seed(0)
+    torch.save(networks.define_G(3, 3, 1, "resnet_4blocks", "none").state_dict(), tmp_path / "x_net_G.pth")
+    translator = Translator(tmp_path / "x_net_G.pth", device="cpu", tile=256)
+    inputs, alive = [], []
+
+    def read():
+        image = Image.effect_mandelbrot((side, side), (-2, -1, 1, 1), 50).convert("RGB")
+        inputs.append(weakref.ref(image))
+        yield image, None
+        del image
+
+    translator.net.register_forward_pre_hook(lambda *_: alive.append(inputs[0]() is not None))
+    tracemalloc.start()
+    try:
+        (translation,) = translator.translate_read(read())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert translation.size == (side, side) and alive and not any(alive)
+    assert 6 * side**2 < peak < 8 * side**2

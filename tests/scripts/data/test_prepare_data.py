@@ -1,5 +1,7 @@
 """prepare_cat2dog.py, make_aligned.py and prepare_images.py: from folders of pictures to data sets."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,6 +9,7 @@ from PIL import Image
 import options
 from data import create_dataset
 from scripts.data import make_aligned, prepare_cat2dog, prepare_images
+from util.copies import find_copies, is_copy, thumbnail
 from util.errors import UserError
 
 
@@ -192,12 +195,83 @@ def test_pictures_that_are_alike_are_no_copies(tmp_path):
     assert len(prepare(tmp_path)) == 4
 
 
+@pytest.mark.parametrize("case, wanted", [("dark", 18), ("panning", 24), ("xray", 20)])
+def test_different_pictures_of_little_contrast_or_movement_are_all_kept(case, wanted, cases, tmp_path, capsys):
+    sides = [str(cases / case / side) for side in "AB"]
+    prepare_images.main([*sides, "--out", str(tmp_path / "out")])
+    assert len(tree(tmp_path / "out")) == wanted and "copies" not in capsys.readouterr().out
+
+
+def test_many_copies_are_a_question(two_folders, capsys):
+    for i in range(6):  # 6 of 26 in A
+        picture(i, (64, 40)).save(two_folders / "A" / f"z{i}.jpg", quality=90)
+    with pytest.raises(UserError, match="6 of 26 pictures of A seem to be copies.*--duplicates drop or "):
+        prepare(two_folders)
+    assert not (two_folders / "out").exists() and "z5.jpg" in capsys.readouterr().out
+    assert len(prepare(two_folders, "--duplicates", "drop", out="dropped")) == 30
+    assert len(prepare(two_folders, "--duplicates", "keep", out="kept")) == 36
+
+
+def test_a_side_without_test_pictures_is_a_question(tmp_path):
+    for i in range(6):
+        draw(tmp_path / f"A/{i}.png", i)
+    draw(tmp_path / "B/0.png", 6)
+    draw(tmp_path / "B/1.png", 0)  # of A
+    with pytest.raises(UserError, match="1 of 2 pictures of B.*leaves 1 and none to test with"):
+        prepare(tmp_path)
+
+
+def test_broken_pictures_and_other_files(two_folders, capsys):
+    (two_folders / "A" / "bad.png").write_bytes(b"")
+    (two_folders / "A" / "x.gif").write_bytes(b"")
+    with pytest.raises(UserError, match=r"1 of 21 images, or leave them out by --skip_broken.*bad\.png' is empty"):
+        prepare(two_folders)
+    assert len(prepare(two_folders, "--skip_broken")) == 30
+    said = capsys.readouterr().out
+    assert "bad.png' is empty" in said and "left out: 1 .gif" in said
+
+
+def test_deep_pictures_are_read_in_their_range(cases, tmp_path, capsys):
+    sides = [str(cases / case / side) for case, side in (("twelve_bit", "trainA"), ("signed_16_bit", "trainB"))]
+    with pytest.raises(UserError, match="signed 16-bit values.*--value_range"):
+        prepare_images.main([*sides, "--out", str(tmp_path / "out")])
+    numbers = ["0", "4095", "-1000", "2000"]
+    prepare_images.main([*sides, "--out", str(tmp_path / "out"), "--format", "png", "--value_range", *numbers])
+    assert capsys.readouterr().err.count("becomes black") == 2
+    for path in (tmp_path / "out").rglob("*.png"):
+        assert len(np.unique(np.asarray(Image.open(path)))) > 60
+
+
+def test_what_was_copied_is_found_by_contrast(data_dir):
+    """Photographs compressed, scaled and darkened; moved by a pixel they are others."""
+    for path in sorted((data_dir / "horse2zebra" / "trainA").iterdir())[:3]:
+        photo = Image.open(path).convert("RGB")
+        half = photo.resize((128, 128), Image.LANCZOS)
+        dark = photo.point(lambda value: value // 20)
+        assert is_copy(photo, half) and is_copy(photo, recompressed(half, 75)) and is_copy(dark, dark.copy())
+        assert not is_copy(photo.crop((0, 0, 240, 256)), photo.crop((1, 0, 241, 256)))
+        spot = dark.copy()
+        spot.paste((12, 12, 12), (100, 100, 112, 112))
+        assert not is_copy(dark, spot)
+
+
+def recompressed(image, quality):
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return Image.open(file).convert("RGB")
+
+
 def test_more_pictures_than_one_block():
     rng = np.random.default_rng(0)
-    thumbnails = rng.integers(0, 256, (2500, 256)).astype(np.float32)
-    thumbnails[2400] = thumbnails[7] + 1
-    thumbnails[1500] = thumbnails[7]
-    assert prepare_images.find_copies(list(range(2500)), thumbnails) == [[7, 1500, 2400]]
+    pictures = [rng.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(2500)]
+    pictures[2400] = np.minimum(pictures[7], 254) + 1
+    pictures[1500] = pictures[7]
+
+    def open_picture(i):
+        return Image.fromarray(pictures[i])
+
+    thumbnails = np.stack([thumbnail(open_picture(i)) for i in range(2500)])
+    assert find_copies(thumbnails, open_picture) == [[7, 1500, 2400]]
 
 
 def test_equal_names_in_subfolders(tmp_path):
