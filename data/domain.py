@@ -13,7 +13,7 @@ from data.deferred_crop import Uncropped, can_wait, draw_window
 from data.image_folder import make_dataset
 from data.sizes import check_sizes
 from util.errors import UserError
-from util.pictures import ENDINGS, Reader, list_images, source_side, tell
+from util.pictures import ENDINGS, Reader, counted, list_folder, list_images, source_side, tell
 
 
 class Domain:
@@ -89,7 +89,9 @@ def find_images(opt, folder: str, reader: Reader, columns: int = 1) -> list[str]
         paths = list(map(str, list_images(folder)))
         paths = paths[: int(min(opt.max_dataset_size, len(paths)))]
     if not paths:
-        raise UserError(f"the folder {folder!r} holds no images ({' '.join(ENDINGS)})")
+        others = counted(list_folder(folder).left_out)
+        only = f", only {others}" if others else ""
+        raise UserError(f"the folder {folder!r} holds no images ({' '.join(ENDINGS)}){only}")
     facts = checked_images(opt).check(opt.dataroot, paths, reader)
     if opt.rank == 0:
         tell(paths, facts, reader.value_range, folder)

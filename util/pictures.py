@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -24,6 +24,7 @@ from util.unreadable import why_unreadable
 
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 10**9
+LARGE = 2**25  # pixels from which pictures are decoded one at a time to check them
 MODES = {1: "L", 3: "RGB"}
 
 
@@ -178,16 +179,18 @@ class Reader:
     def _check(self, path: str | Path) -> Facts | UserError:
         try:
             with self._opened(path) as (image, low):
+                one_at_a_time = _large if image.width * image.height >= LARGE else nullcontext()
                 on_its_side = "exif" in image.info and image.getexif().get(0x0112, 1) >= 5
                 size = image.size[::-1] if on_its_side else image.size
                 notes = tuple(what_is_left_out(image))
-                if pixels.is_deep(image, low):
-                    self.convert(image, 3, low)
-                    return Facts(size, notes, (pixels.kind_of(image, low), *pixels.span(image, low)))
-                if image.format == "PNG":
-                    image.verify()
-                elif image.format not in ("JPEG", "MPO") or not _ends_as_jpeg(path):
-                    size = self.convert(image).size
+                with one_at_a_time:
+                    if pixels.is_deep(image, low):
+                        self.convert(image, 3, low)
+                        return Facts(size, notes, (pixels.kind_of(image, low), *pixels.span(image, low)))
+                    if image.format == "PNG":
+                        image.verify()
+                    elif image.format not in ("JPEG", "MPO") or not _ends_as_jpeg(path):
+                        size = self.convert(image).size
                 return Facts(size, notes)
         except UserError as error:
             return error
@@ -302,7 +305,7 @@ def _ends_as_jpeg(path: str | Path) -> bool:
         return b"\xff\xd9" in file.read()
 
 
-_lock, _lifted = Lock(), []
+_large, _lock, _lifted = Lock(), Lock(), []
 
 
 @contextmanager

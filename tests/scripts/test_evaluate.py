@@ -165,4 +165,16 @@ def test_from_another_folder(folders, tmp_path):
     assert "--target_class" in command("--help").stdout
     failed = command(folders["real"], "nowhere")
     assert failed.returncode == 2
-    assert failed.stderr == "error: nowhere is not a folder; name one that holds images\n"
+    assert failed.stderr == "error: the folder 'nowhere' is not there or no folder; name one that holds images\n"
+
+
+def test_large_pictures_and_one_limit(folders, monkeypatch):
+    """Pillow's own limit for all of a process holds nowhere; --max_pixels is a sentence."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    arguments = [folders["real"], folders["made"], "--inputs", folders["inputs"], "--mask_dir", folders["masks"]]
+    evaluate.main([*arguments, "--device", "cpu"])
+    for folder in ("made", "real", "inputs"):
+        Image.new("RGB", (40, 40)).save(f"{folders[folder]}/0.png")
+        with pytest.raises(UserError, match=r"0\.png' has 40 x 40 pixels, more than --max_pixels 1500"):
+            evaluate.main([*arguments, "--device", "cpu", "--max_pixels", "1500"])
+        Image.new("RGB", (32, 32)).save(f"{folders[folder]}/0.png")

@@ -47,25 +47,53 @@ WRITTEN = {
 }
 
 
-@pytest.mark.parametrize("kind", WRITTEN)
+SIGNED = (DEEP[..., 0] >> 5).astype(np.int16) - 999
+DEEP_ONES = {  # kind -> (--value_range, how it is written)
+    "float_tiff": ((-0.5, 2), lambda p: write_tiff(p.with_suffix(".tif"), DEEP[..., 0].astype(np.float32) / 40000)),
+    "signed_tiff": ((-1000, 2000), lambda p: write_tiff(p.with_suffix(".tif"), SIGNED)),
+    "rgb_16_png_in_a_range": ((100, 5000), WRITTEN["rgb_16_png"]),
+}
+
+
+@pytest.mark.parametrize("kind", [*WRITTEN, *DEEP_ONES])
 def test_scores_see_what_training_sees(kind, tmp_path):
-    write_dataset(tmp_path / "data", WRITTEN[kind])
-    trained = as_trained(tmp_path / "data", tmp_path)
+    value_range, write = DEEP_ONES.get(kind) or (None, WRITTEN[kind])
+    write_dataset(tmp_path / "data", write)
+    trained = as_trained(tmp_path / "data", tmp_path, *flags_of(value_range))
     assert set(trained) == {str(path) for path in list_images(tmp_path / "data")}
     for path, pixels in trained.items():
-        assert np.array_equal(read_image(path), pixels), path
+        assert np.array_equal(read_image(path, Reader(value_range)), pixels), path
+
+
+def flags_of(value_range) -> list[str]:
+    return ["--value_range", *map(str, value_range)] if value_range else []
 
 
 CASES = ["exif", "exif_upright", "alpha", "alpha_on_white", "twelve_bit", "rgb_nir", "six_pages", "endings", "links"]
+CASES += ["frames", "signed_16_bit", "dark", "panning", "xray"]
 
 
-@pytest.mark.parametrize("case", [*CASES, "frames"])
+@pytest.mark.parametrize("case", CASES)
 def test_scores_see_what_training_sees_of_odd_files(case, cases, tmp_path):
-    trained = as_trained(cases / case, tmp_path)
-    listed = {str(path) for side in "AB" for path in list_images(cases / case / f"train{side}")}
-    assert set(trained) == listed
+    value_range, root = (-1000, 2000) if case == "signed_16_bit" else None, cases / case
+    if not (root / "trainA").exists():  # two plain folders
+        root = tmp_path / "data"
+        root.mkdir()
+        for side in "AB":
+            (root / f"train{side}").symlink_to(cases / case / side)
+    trained = as_trained(root, tmp_path, *flags_of(value_range))
+    assert set(trained) == {str(path) for side in "AB" for path in list_images(root / f"train{side}")}
     for path, pixels in trained.items():
-        assert np.array_equal(read_image(path), pixels), path
+        assert np.array_equal(read_image(path, Reader(value_range)), pixels), path
+
+
+@pytest.mark.parametrize("case, sentence", [("six_bands", "a TIFF of 6 bands"), ("thin", "200 x 6 pixels.*needs 24")])
+def test_cases_that_are_refused(case, sentence, cases, tmp_path):
+    with pytest.raises(UserError, match=sentence):
+        as_trained(cases / case, tmp_path)
+    if case == "six_bands":
+        with pytest.raises(UserError, match=sentence):
+            Reader().find(cases / case / "trainA")
 
 
 def test_turned_and_transparent_pictures_are_those_beside_them(cases):
