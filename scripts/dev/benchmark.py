@@ -45,8 +45,8 @@ PHASES["summarize"] = "summaries"
 
 def parse(model: str, setting: str, size: int, batch: int, extra: list[str], dataroot: str = "none"):
     """The options of a setting."""
-    argv = [] if setting in ("plain", "default") else setting.split()
-    argv += ["--model", model, "--batch_size", str(batch), "--dataroot", dataroot]
+    argv = ["--model", model, *([] if setting in ("plain", "default") else setting.split())]  # which may name another
+    argv += ["--batch_size", str(batch), "--dataroot", dataroot]
     argv += ["--load_size", str(size), "--crop_size", str(size)]
     with tempfile.TemporaryDirectory() as folder:
         return options.parse([*argv, "--checkpoints_dir", folder, *extra])
