@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=800, help="to train on, about; default: 800")
     opt, flags = parser.parse_known_args()
     logger = visdom_logger.VisdomLogger
-    for name in ("log_losses", "log_images", "log_scores"):
+    for name in ("log_losses", "show_losses", "log_images", "log_scores"):
         setattr(logger, name, timed(getattr(logger, name), "training thread", time.perf_counter))
     TrainingRun.visuals = timed(TrainingRun.visuals, "training thread", time.perf_counter)
     Loggers._arrays = timed(Loggers._arrays, "training thread", time.perf_counter)

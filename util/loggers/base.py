@@ -133,6 +133,15 @@ GROUPS = {  # of losses, with the titles of their plots
 
 COLLAPSED = 1e-3  # a contrastive loss below it, per unit of lambda_NCE, is practically zero
 
+HINTS = {
+    "similarity": "Mean cosine of queries with their positives (dashed) and with their negatives (solid), a colour a "
+    "layer of --nce_layers. Negatives near 1 are hard; far below their positives they teach nothing.",
+    "contrastive": "How well a patch of the translation is told from the negatives: zero means that nothing ties "
+    "translations to their sources.",
+    "adversarial": "G_GAN: how far D is from calling translations real; D_real, D_fake: how far D is from being right.",
+}
+FEW = 30  # points: up to here each has a marker, since one point alone draws no line
+
 
 def loss_group(name: str) -> str:
     """Which plot a loss belongs to: one of ``GROUPS``."""

@@ -10,7 +10,7 @@ from util import html
 from util.files import write_atomic
 from util.images import save_image
 from util.loggers import jsonl
-from util.loggers.base import GROUPS, Images, Logger, Progress, loss_group, plotted_scores
+from util.loggers.base import FEW, GROUPS, HINTS, Images, Logger, Progress, loss_group, plotted_scores
 from util.loggers.smoothing import SHARE, WIDEST
 from util.metrics.names import higher_is_better
 from util.run.checkpoints import Position, plain_options
@@ -144,6 +144,8 @@ class TrainingPage(Logger):
             header=html.header({"model": opt.model, "data": opt.dataroot, "options": plain_options(opt)}),
             command=html.text(shlex.join(["python", *sys.argv])),
             groups=html.script_json(GROUPS),
+            hints=html.script_json(HINTS),
+            few=str(FEW),
             share=str(SHARE),
             widest=str(WIDEST),
         )

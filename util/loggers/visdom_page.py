@@ -7,12 +7,11 @@ from html import escape
 
 import numpy as np
 
-from util.loggers.base import GROUPS, Images, loss_group, plotted_scores
+from util.loggers.base import FEW, GROUPS, HINTS, Images, loss_group, plotted_scores
 from util.loggers.grid import enlarge, sheet
 from util.loggers.smoothing import Smoothing
 
 MAX_POINTS = 1000  # of a curve; beyond twice as many every second one is dropped from the page
-FEW = 30  # points: up to here each has a marker, since one point alone draws no line
 RAW = " (raw)"
 WIDTH, HEIGHT = 395, 300  # of a plot, in pixels: three lie beside each other in a window of 1400
 WHOLE_WIDTH = 1360  # of the pictures, in a window of 1400
@@ -20,13 +19,6 @@ ANY_WIDTH = 10_000  # Visdom makes it that of the window
 START, IMAGES, SCORES = "start", "images", "scores"
 # Groups of windows from top to bottom: pictures stand above them, what is in none of them below.
 ORDER = ("adversarial", "contrastive", SCORES, "similarity", "negatives", "other")
-HINTS = {
-    "similarity": "Mean cosine of queries with their positives (dashed) and with their negatives (solid), a colour a "
-    "layer of --nce_layers. Negatives near 1 are hard; far below their positives they teach nothing.",
-    "contrastive": "How well a patch of the translation is told from the negatives: zero means that nothing ties "
-    "translations to their sources.",
-    "adversarial": "G_GAN: how far D is from calling translations real; D_real, D_fake: how far D is from being right.",
-}
 COLORS = (  # red, green, blue
     "31,119,180",
     "255,127,14",

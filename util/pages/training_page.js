@@ -66,13 +66,17 @@ function thin(points, most = 700) {
   const stride = Math.ceil(points.length / most);
   return stride < 2 ? points : points.filter((_, index) => index % stride === 0 || index === points.length - 1);
 }
-function plot(title, series, {smoothing = 0, fromZero = false, markers = false} = {}) {
+// What a curve is called in the legend: both similarities of a layer, which share a colour, by the layer.
+const key = (name) => name.replace(/^similarity_.*_(\d+)$/, "layer $1").replace(/^similarity_/, "");
+function plot(title, series, {smoothing = 0, fromZero = false, markers = false, hint = null} = {}) {
   const figure = make("figure", {class: "plot"}), hidden = new Set(), svg = SVG("svg", {viewBox: "0 0 480 220", preserveAspectRatio: "none"});
-  const colour = (name) => COLORS[series.findIndex(([each]) => each === name) % COLORS.length];
+  const keys = [...new Set(series.map(([name]) => key(name)))];
+  const colour = (name) => COLORS[keys.indexOf(key(name)) % COLORS.length];
+  const dash = (name) => (/^similarity_positive/.test(name) ? {"stroke-dasharray": "6 4"} : {});
   const left = 46, right = 464, top = 8, bottom = 196;
   let drawn = [], x = null, redo = () => {};
   function draw() {
-    const shown = series.filter(([name]) => !hidden.has(name)).map(([name, points]) => [name, points.filter(([, y]) => y !== null && y !== undefined)]).filter(([, points]) => points.length);
+    const shown = series.filter(([name]) => !hidden.has(key(name))).map(([name, points]) => [name, points.filter(([, y]) => y !== null && y !== undefined)]).filter(([, points]) => points.length);
     svg.replaceChildren();
     drawn = shown.map(([name, points]) => [name, smoothing ? smooth(points, smoothing) : points]);
     const width = svg.getBoundingClientRect().width || 480;
@@ -104,8 +108,8 @@ function plot(title, series, {smoothing = 0, fromZero = false, markers = false} 
     const path = (points) => "M" + thin(points).map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join("L");
     if (smoothing) for (const [name, points] of shown) svg.append(SVG("path", {class: "raw", d: path(points), stroke: colour(name)}));
     for (const [name, points] of drawn) {
-      svg.append(SVG("path", {d: path(points), stroke: colour(name)}));
-      if (markers || points.length === 1) for (const [at, value] of points) svg.append(SVG("circle", {cx: x(at), cy: y(value), r: 3, fill: colour(name)}));
+      svg.append(SVG("path", {d: path(points), stroke: colour(name), ...dash(name)}));
+      if (markers || points.length <= FEW) for (const [at, value] of points) svg.append(SVG("circle", {cx: x(at), cy: y(value), r: 3, fill: colour(name)}));
     }
   }
   svg.onpointermove = (event) => {
@@ -122,12 +126,12 @@ function plot(title, series, {smoothing = 0, fromZero = false, markers = false} 
     svg.append(SVG("line", {class: "cursor", x1: x(found[0][1][0]), x2: x(found[0][1][0]), y1: top, y2: bottom}));
   };
   svg.onpointerleave = () => { $("#tip").hidden = true; svg.querySelector(".cursor")?.remove(); };
-  const names = series.map(([name]) => make("button", {"aria-pressed": true, title: `show or hide ${name}`, onclick: (event) => {
+  const names = keys.map((name) => make("button", {"aria-pressed": true, title: `show or hide ${name}`, onclick: (event) => {
     hidden.has(name) ? hidden.delete(name) : hidden.add(name);
     event.currentTarget.setAttribute("aria-pressed", !hidden.has(name));
     draw();
-  }}, make("i", {style: `background:${colour(name)}`}), name.replace(/^similarity_/, "")));
-  figure.append(make("figcaption", {}, make("b", {}, title), ...(names.length > 1 ? names : [])), svg);
+  }}, make("i", {style: `background:${COLORS[keys.indexOf(name) % COLORS.length]}`}), name));
+  figure.append(make("figcaption", {}, make("b", {title: hint}, title), ...(names.length > 1 ? names : [])), svg);
   figure.draw = (weight) => { if (weight !== undefined) smoothing = weight; draw(); };
   new ResizeObserver(draw).observe(svg);
   return figure;
@@ -139,7 +143,7 @@ function showLosses() {
   const names = namesOf(rows.losses, (row) => row.losses);
   const figures = Object.entries(GROUPS).map(([group, title]) => {
     const members = names.filter((name) => now.groups[name] === group);
-    return members.length && plot(title, members.map((name) => curve(rows.losses, name, (row) => row.losses[name])), {smoothing: +$("#smoothing").value});
+    return members.length && plot(title, members.map((name) => curve(rows.losses, name, (row) => row.losses[name])), {smoothing: +$("#smoothing").value, hint: HINTS[group]});
   }).filter(Boolean);
   $("#losses").hidden = !figures.length;
   $("#losses .plots").append(...figures);

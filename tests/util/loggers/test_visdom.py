@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from util.errors import UserError
 from util.loggers import Loggers, Progress
+from util.loggers.base import FEW
 from util.loggers.grid import CAPTION, GAP, grid, sheet
 from util.loggers.jsonl import JsonlLogger
 from util.loggers.smoothing import Smoothing
-from util.loggers.visdom_page import FEW, MAX_POINTS, WHOLE_WIDTH, Plot
+from util.loggers.visdom_page import MAX_POINTS, WHOLE_WIDTH, Plot
 
 ROOT = Path(__file__).resolve().parents[3]
 visdom = pytest.importorskip("visdom")

@@ -214,3 +214,24 @@ def test_visdom_and_the_page_smooth_alike(tmp_path, browser):
     smoothing = Smoothing()
     assert drawn == pytest.approx([smoothing.add(value) for value in values], rel=1e-12)
     assert drawn[0] == values[0] and np.std(drawn[-1000:]) < 0.1
+
+
+def test_similarities_have_a_colour_a_layer(tmp_path, browser):
+    values = {f"similarity_{kind}_{layer}": layer / 20 for layer in (0, 4, 8) for kind in ("positive", "negative")}
+    with Loggers([TrainingPage(options(tmp_path))]) as loggers:
+        loggers.log_losses(Progress(1, 50, 50, 50, 200, 9), values)
+    browser.goto((tmp_path / "run/web/index.html").as_uri())
+    plot = "[...document.querySelectorAll('.plot')].find(plot => plot.innerText.startsWith('similarity'))"
+    browser.wait_for_function(f"{plot}?.querySelectorAll('path:not(.raw)').length === 6")
+    assert browser.evaluate(f"[...{plot}.querySelectorAll('button')].map(x => x.innerText)") == [
+        "layer 0",
+        "layer 4",
+        "layer 8",
+    ]
+    look = "path => [path.getAttribute('stroke'), path.getAttribute('stroke-dasharray')]"
+    curves = browser.evaluate(f"[...{plot}.querySelectorAll('path:not(.raw)')].map({look})")
+    assert [dash is not None for _, dash in curves] == [True, False] * 3
+    assert [curves[i][0] for i in (0, 2, 4)] == [curves[i][0] for i in (1, 3, 5)]
+    assert len({colour for colour, _ in curves}) == 3
+    assert browser.evaluate(f"{plot}.querySelectorAll('circle').length") == 6  # one point draws no line
+    assert "Negatives near 1" in browser.evaluate(f"{plot}.querySelector('b').title")
