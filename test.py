@@ -5,14 +5,14 @@ Everything else is read from the options saved with the model; flags override. S
 
 from pathlib import Path
 
-import torch
-from tqdm.auto import tqdm
-
 import options
 from util.errors import run
 
 if __name__ == "__main__":
     run(options.look_ahead, None, False)  # --help and wrong values are answered before torch is imported
+
+import torch
+from tqdm.auto import tqdm
 
 from data import create_dataset
 from models import create_model

@@ -69,10 +69,10 @@ def test_training_leaves_its_files(place):
     assert there >= {f"{epoch}_net_{net}.pth" for epoch in ("latest", "best") for net in ("G", "F", "D", "N", "F_")}
     assert "latest_state.pt" in there and not [name for name in there if name.startswith(".") and name != ".lock"]
     losses, scores = (rows(run / f"{name}.jsonl") for name in ("losses", "metrics"))
-    assert [(row["epoch"], row["total_images"]) for row in losses] == [(1, 2), (1, 4), (2, 6), (2, 8)]
+    assert [(row["epoch"], row["total_images"]) for row in losses] == [(1, 1), (1, 2), (1, 4), (2, 6), (2, 8)]
     assert losses[0]["losses"].keys() >= {"G_GAN", "D_real", "D_fake", "G", "NCE", "NCE_Y", "N"}
     assert [row["epoch"] for row in scores] == [1, 2] and scores[0]["scores"]["images"] == 4
-    assert (run / "loss_log.txt").read_text().count("(epoch: ") == 4
+    assert (run / "loss_log.txt").read_text().count("(epoch: ") == 5
     assert (run / "web/index.html").stat().st_size > 1000
 
 

@@ -16,7 +16,7 @@ STATE = "latest_state.pt"
 STATE_VERSION = 1
 # What a run leaves in its folder.
 OF_A_RUN = ("*_net_*.pth", STATE, "train_opt.*", "*.jsonl", "loss_log.txt", "last_images.png", "negatives.html")
-OF_A_RUN += ("web", "tensorboard", "wandb")
+OF_A_RUN += ("web", "tensorboard", "wandb")  # not the list of checked images, which holds for the folder of images
 
 
 @dataclass(frozen=True)
