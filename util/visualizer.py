@@ -33,7 +33,7 @@ class Visualizer:
         self.opt, self.name = opt, opt.name
         record = read(Path(opt.checkpoints_dir) / opt.name / "losses.jsonl") if opt.continue_train else []
         self.loggers = create_loggers(opt, _after(record))
-        for place in self.loggers.places():
+        for place in self.loggers.where_to_watch():
             print(f"watch {place}")
         self.dataset_size = max((row["epoch_images"] for row in record), default=0)
         self.saved_in = self.total_images = self.epoch_images = 0
