@@ -19,6 +19,7 @@ from util import distributed
 from util.loggers import create_loggers
 from util.run.interruption import EXIT_CODE, Interruption
 from util.run.lock import locked
+from util.run.rank_watch import watched
 from util.run.step_graph import StepGraph
 from util.run.stopwatch import Stopwatch
 from util.run.training_run import TrainingRun
@@ -45,7 +46,8 @@ def train(opt) -> None:
     step = StepGraph(model) if opt.cuda_graph else model.step
     stopwatch = Stopwatch()
 
-    with create_loggers(opt, training.resumed_at) as loggers, Interruption(opt.time_budget) as interruption:
+    loggers = create_loggers(opt, training.resumed_at)
+    with loggers, Interruption(opt.time_budget) as interruption, watched(opt):
         training.announce(loggers)
         progress = training.progress
         while not progress.is_finished and not interruption.requested():
@@ -53,6 +55,7 @@ def train(opt) -> None:
             model.set_epoch(progress.epoch)
             for batch in stopwatch.watch(dataset, count=training.images_in):
                 step(batch)
+                distributed.Here.job = None  # the first one may compile
                 model.update_ema()
                 speed = dict(seconds_per_image=stopwatch.seconds_per_image, data_share=stopwatch.data_share)
                 progress = progress.after(training.images_in(batch), **speed, learning_rates=model.learning_rates())

@@ -13,19 +13,26 @@ context.set_forkserver_preload(["train", "torch._dynamo", "scipy"])
 
 def run_ranks(size: int, function, *args) -> list:
     """``function(rank, *args)`` on ``size`` ranks at a time; what each returned, or its traceback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     pipes = [context.Pipe(duplex=False) for _ in range(size)]
-    processes = [
-        context.Process(target=_rank, args=(rank, size, port, pipes[rank][1], function, args)) for rank in range(size)
-    ]
-    for process in processes:
-        process.start()
+    processes = start_ranks(size, function, *args, pipes=[send for _, send in pipes])
     results = [pickle.loads(receive.recv_bytes()) for receive, _ in pipes]
     for process in processes:
         process.join()
     return results
+
+
+def start_ranks(size: int, function, *args, pipes: list | None = None) -> list:
+    """The processes; what each returned goes into its pipe."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    pipes = pipes or [None] * size
+    processes = [
+        context.Process(target=_rank, args=(rank, size, port, pipes[rank], function, args)) for rank in range(size)
+    ]
+    for process in processes:
+        process.start()
+    return processes
 
 
 def _rank(rank: int, size: int, port: int, pipe, function, args) -> None:
@@ -40,4 +47,5 @@ def _rank(rank: int, size: int, port: int, pipe, function, args) -> None:
     except BaseException:
         result = traceback.format_exc()
     sys.stdout.flush()
-    pipe.send_bytes(pickle.dumps(result))  # not send: tensors would go by files of this process, which ends
+    if pipe:
+        pipe.send_bytes(pickle.dumps(result))  # not send: tensors would go by files of this process, which ends

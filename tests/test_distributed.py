@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from ranks import run_ranks
+from ranks import run_ranks, start_ranks
 from tiny_run import CONTRASTIVE, FLAGS, Run, draw_images, first_difference, weights
 
 import options
@@ -22,7 +22,7 @@ from models import create_model
 from util import distributed
 from util.devices import choose_device
 from util.errors import UserError
-from util.run import checkpoints
+from util.run import checkpoints, rank_watch
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
@@ -225,6 +225,42 @@ def test_ranks_share_the_evaluation(tmp_path):
     assert nothing is None and scores == shared and scores["n"] == 5
     assert list(samples) == list(shared_samples) == [f"t{i}" for i in range(5)]
     assert all(np.array_equal(samples[k]["output"], shared_samples[k]["output"]) for k in samples)
+
+
+def one_stops(rank, flags, stopped, pid_file):
+    """train.py, with the watch's minutes made seconds; rank ``stopped`` stops its process after its second step."""
+    train.watched = lambda opt: rank_watch.watched(opt, interval=0.1, patience=2)
+    if rank == stopped:
+        pid_file.write_text(str(os.getpid()))
+    os.dup2(os.open(pid_file.with_name(f"{rank}.err"), os.O_CREAT | os.O_WRONLY), 2)
+    return trained(rank, flags, (stopped, 2, "SIGSTOP"))
+
+
+@pytest.mark.parametrize("stopped", [0, 1])
+def test_a_rank_that_hangs_ends_all_with_its_name(images, tmp_path, stopped):
+    """A stopped process: its sockets live, so without the watch the other would wait for two hours."""
+    flags = flags_for(tmp_path / "run", images, "--model=cut")
+    pid_file = tmp_path / "pid"
+    processes = start_ranks(2, one_stops, flags, stopped, pid_file)
+    try:
+        processes[1 - stopped].join(60)
+        assert processes[1 - stopped].exitcode == 2
+        assert processes[stopped].exitcode is None  # torchrun would end it
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    assert f"error: rank {stopped} stood still" in (tmp_path / f"{1 - stopped}.err").read_text()
+
+
+def test_who_is_behind_is_named_unless_it_has_marked_a_long_job():
+    watch = object.__new__(rank_watch.Watch)
+    watch.rank, watch.ranks, watch.patience = 0, range(3), 600
+    watch.reports = {rank: {"beat": 9, "joined": 5 - (rank == 2), "job": None} for rank in range(3)}
+    watch.heard, watch.moved = dict.fromkeys(range(3), 1000.0), dict.fromkeys(range(3), 300.0)
+    assert watch.hanging(800) == [] and watch.hanging(1000) == [2]
+    watch._hear(2, {"beat": 10, "joined": 4, "job": "scores"})
+    assert watch.hanging(watch.moved[2] + 1) != [2]
 
 
 def torchrun(*flags, **popen):

@@ -15,7 +15,14 @@ import torch.distributed as dist
 
 from util.errors import UserError
 
-PATIENCE = timedelta(hours=2)  # rank 0 may be evaluating; torchrun ends the others at once where one has died
+PATIENCE = timedelta(hours=2)  # rank 0 may be evaluating; for a rank that hangs see util/run/rank_watch.py
+
+
+class Here:
+    """How far this rank has come, for ``rank_watch``: every rank joins the same collectives in the same order."""
+
+    joined = 0  # collectives
+    job: str | None = "starting"  # which may take as long as it needs: checking, compiling, scores, saving
 
 
 def environment() -> tuple[int, int]:
@@ -133,8 +140,19 @@ def broadcast(value):
 
 
 @contextmanager
+def long_job(name: str):
+    """A rank that takes its time in here isn't taken for one that hangs."""
+    before, Here.job = Here.job, name
+    try:
+        yield
+    finally:
+        Here.job = before
+
+
+@contextmanager
 def _together():
     """What only works while all ranks live. The one that died has said why; this one ends."""
+    Here.joined += 1
     try:
         yield
     except RuntimeError as error:

@@ -1,6 +1,6 @@
 """Peak memory and time of translating a large PNG beside those of one of 1024 x 1024 pixels, with a tiny network.
 
-    python scripts/dev/large_picture.py --side 13500
+    python scripts/dev/large_picture.py --side 13500 --photo datasets/horse2zebra/testA/n02381460_20.jpg
 
 Each is a run of scripts/translate.py on the CPU.
 """
@@ -21,6 +21,7 @@ from PIL import Image
 from models import networks
 from util.errors import UserError, run
 from util.flag_types import positive_int
+from util.pictures import Reader
 
 TRANSLATE = Path(__file__).parents[1] / "translate.py"
 
@@ -34,21 +35,23 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--side", type=positive_int, default=13500, help="pixels of the large picture's sides")
+    add("--photo", help="the picture is this one, scaled; without it a drawn one")
     args = parser.parse_args(argv)
-    small, large = measure([1024, args.side])
+    small, large = measure([1024, args.side], photo=args.photo)
     for side, (peak, seconds) in ((1024, small), (args.side, large)):
         print(f"{side} x {side}: {peak / 2**20:.0f} MiB, {seconds:.0f} s")
     print(f"{bytes_a_pixel(1024, small, args.side, large):.1f} bytes a pixel")
 
 
-def measure(sides: list[int], *flags: str) -> list[Measured]:
+def measure(sides: list[int], *flags: str, photo: str | None = None) -> list[Measured]:
     """Of translate.py with ``flags``, for a picture of each size."""
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder, "tiny_net_G.pth")
         torch.save(networks.define_G(3, 3, 4, "resnet_4blocks", "instance").state_dict(), weights)
         found = []
         for side in sides:
-            draw(side).save(Path(folder, f"{side}.png"), compress_level=1)
+            picture = Reader().open(photo).resize((side, side)) if photo else draw(side)
+            picture.save(Path(folder, f"{side}.png"), compress_level=1)
             command = [sys.executable, str(TRANSLATE), "--weights", str(weights), f"{folder}/{side}.png"]
             command += ["--out", f"{folder}/out", "--device", "cpu", "--quiet", *flags]
             start = time.perf_counter()

@@ -189,7 +189,9 @@ class TrainingRun:
         opt, epoch = self.opt, progress.epoch
         self.model.update_learning_rate()
         if validation and (epoch % opt.eval_freq == 0 or epoch == progress.last_epoch):
-            scores, samples = distributed.broadcast(validation.run(self.model))
+            with distributed.long_job("scores"):
+                found = validation.run(self.model)
+            scores, samples = distributed.broadcast(found)
             loggers.log_scores(progress, scores)
             loggers.log_samples(progress, samples)
             self._follow_best(epoch, scores)
@@ -226,16 +228,20 @@ class TrainingRun:
         if self.opt.rank > 0:
             return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if at:
-                checkpoints.save_state(self.model, ranks, at, self.opt)
-            for name in names:
-                self.model.save_networks(name)
-            checkpoints.rotate(self.folder, self.opt.keep_checkpoints)
+            with distributed.long_job("saving"):
+                self._save(names, ranks, at)
             self.save_failed = False
         except OSError as error:
             self.save_failed = True
             warn(f"SAVING TO {self.folder} FAILED: {error}. Training goes on and tries again within a minute")
+
+    def _save(self, names: tuple[str | int, ...], ranks: list[dict] | None, at: Position | None) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if at:
+            checkpoints.save_state(self.model, ranks, at, self.opt)
+        for name in names:
+            self.model.save_networks(name)
+        checkpoints.rotate(self.folder, self.opt.keep_checkpoints)
 
     def _say(self, message: str) -> None:
         if self.opt.rank == 0:
