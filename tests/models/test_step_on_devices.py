@@ -1,5 +1,5 @@
-"""Every model's whole step on devices that are not the CPU: on ``meta``, which knows no numbers, and
-on a made-up accelerator, with the CPU's numbers and a GPU's strictness."""
+"""Every model's whole step on devices that are not the CPU: on ``meta``, which knows no numbers, on a pretended
+``cuda``, and on a made-up accelerator, with the CPU's numbers and a GPU's strictness."""
 
 import sys
 
@@ -9,6 +9,7 @@ import torch._dynamo  # before the patches below: its modules name torch.Generat
 from drawn_family import pair_batch
 from made_up_device import NAME, OnDevice, start
 from ranks import run_ranks
+from torch._subclasses import FakeTensorMode
 
 import options
 from models import create_model
@@ -88,6 +89,39 @@ def test_on_meta_every_tensor_is_on_the_device(setting, pretended, tmp_path):
     model, batch = make(tmp_path, SETTINGS[setting], "0")
     train(model, batch)
     assert lies_on(model, "meta")
+
+
+def move(net, device):
+    """``Module.to``, whose own way to exchange parameters refuses fake ones that are in use."""
+    for module in net.modules():
+        for name, param in module._parameters.items():
+            if param is not None and param.device.type != device.type:
+                module._parameters[name] = torch.nn.Parameter(param.detach().to(device), param.requires_grad)
+        for name, buffer in module._buffers.items():
+            module._buffers[name] = buffer.to(device)
+    return net
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", ["cut", "ema", "cycle_gan"])  # the others take seconds each, and meta has them
+def test_a_pretended_gpu_mixes_no_devices_and_waits_for_nothing(setting, pretended, monkeypatch, tmp_path):
+    """torch's fake tensors say that they are on cuda, and refuse what depends on their numbers. They have no backward
+    pass where there is no GPU: gradients of zeros stand in for it."""
+    pretended("cuda")
+
+    def backward(loss):
+        assert loss.device.type == "cuda"
+        for param in (p for optimizer in model.optimizers for g in optimizer.param_groups for p in g["params"]):
+            param.grad = torch.zeros_like(param)
+
+    monkeypatch.setattr(torch.Tensor, "backward", backward)
+    monkeypatch.setattr(torch.nn.Module, "to", move)
+    monkeypatch.setattr(FakeTensorMode, "__deepcopy__", lambda mode, memo: mode, raising=False)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    with FakeTensorMode():
+        model, batch = make(tmp_path, SETTINGS[setting], "0")
+        train(model, batch)
+        assert lies_on(model, "cuda")
 
 
 def on_made_up_device(rank, folder):
