@@ -38,6 +38,7 @@ class BaseModel(ABC):
     )
 
     # Whether a step does the same on every batch, but for what draw_patch_ids and draw_noise give it (--cuda_graph).
+    # Not inherited: a subclass may decide something on the host, so it says this itself.
     repeatable = False
 
     @staticmethod

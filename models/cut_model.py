@@ -94,7 +94,6 @@ class CUTModel(BaseModel):
         self.visual_names = ["real_A", "fake_B", "real_B"]
         self.statistics: dict[str, Tensor] = {}
         self.steps_without_contrast = torch.zeros((), device=self.device)  # in a row
-        self.repeatable = not opt.flip_equivariance
         self.nce_layers = [int(layer) for layer in opt.nce_layers.split(",")]
         if opt.nce_idt and self.isTrain:
             self.loss_names.append("NCE_Y")
@@ -121,6 +120,10 @@ class CUTModel(BaseModel):
         if self.netF.use_mlp:
             self.optimizer_F = self.adam(self.netF)
             self.optimizers.append(self.optimizer_F)
+
+    @property
+    def repeatable(self) -> bool:
+        return not self.opt.flip_equivariance
 
     def optimize_parameters(self) -> None:
         """One step: translate -> D -> G, F."""

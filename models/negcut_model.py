@@ -27,6 +27,8 @@ MOMENTUM = 0.9
 
 
 class NEGCUTModel(CUTModel):
+    repeatable = CUTModel.repeatable
+
     def optimize_parameters(self) -> None:
         """One step: translate -> D -> N -> G, F -> F_."""
         step = self.forward()

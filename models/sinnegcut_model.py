@@ -5,6 +5,8 @@ from models.single_image import SingleImage, add_single_image_options
 
 
 class SinNEGCUTModel(SingleImage, NEGCUTModel):
+    repeatable = NEGCUTModel.repeatable
+
     @staticmethod
     def modify_commandline_options(parser, is_train: bool):
         parser = add_single_image_options(NEGCUTModel.modify_commandline_options(parser, is_train), is_train)
