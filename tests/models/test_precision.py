@@ -176,11 +176,20 @@ def test_channels_last_is_the_same_step(flags, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="--compile needs a C++ compiler here")
 def test_compiled_is_the_same_step(tmp_path):
-    """Losses of three steps, measured: at most 7e-6 apart."""
+    """In float64, over three steps. In fp32 the first losses are 6e-6 apart and the third step's up to 3e-3: of a
+    bias before a norm Adam divides the rounding of a gradient that is zero."""
     plain, compiled = (make(tmp_path, "--model", "negcut", *flags) for flags in ([], ["--compile"]))
     assert compiled.netG._compiled_call_impl is not None and plain.netG._compiled_call_impl is None
+    for model in (plain, compiled):
+        model.see_first_batch([pair_batch([0], 32)])  # makes F and N
+        for net in model.networks().values():
+            net.double()
     for seed in range(3):
-        assert step(compiled, seed) == pytest.approx(step(plain, seed), rel=1e-4, abs=1e-4)
+        batch = pair_batch([seed], 32)
+        batch = {k: v.double().contiguous() if k in "AB" else v for k, v in batch.items()}
+        for model in (plain, compiled):
+            model.step(batch)
+        assert compiled.get_current_losses() == pytest.approx(plain.get_current_losses(), rel=1e-7, abs=1e-7)
 
 
 def test_tf32_needs_a_gpu():
