@@ -145,6 +145,23 @@ def test_interrupted_and_resumed_equals_uninterrupted_on_two_ranks(images, tmp_p
     assert [row["total_images"] for row in record_of(whole)] == [2, 4, 6, 8, 10, 12]
 
 
+def trained_elsewhere(rank, flags, folders, after=None):
+    return trained(rank, [*flags, f"--checkpoints_dir={folders[rank]}"], after)
+
+
+def test_rank_0_alone_needs_the_state(images, tmp_path):
+    """As on two machines without a common folder; the flags are given again, since rank 1 has no saved ones."""
+    whole, folders = tmp_path / "whole", [tmp_path / "one", tmp_path / "two"]
+    flags = flags_for(tmp_path / "run", images, "--model=cut")
+    assert run_ranks(2, trained, flags_for(whole, images, "--model=cut")) == [0, 0]
+    assert run_ranks(2, trained_elsewhere, flags, folders, (0, 2, "SIGTERM")) == [INTERRUPTED] * 2
+    assert not list(folders[1].rglob("*.pt*"))
+    assert run_ranks(2, trained_elsewhere, [*flags, "--continue_train"], folders) == [0, 0]
+    states = [checkpoints.load(folder / "latest_state.pt") for folder in (whole, folders[0] / "run")]
+    for key in ("model", "ranks", "position"):
+        assert first_difference(states[0][key], states[1][key]) is None
+
+
 def test_a_run_goes_from_two_ranks_to_one_to_three(images, tmp_path):
     folder = tmp_path / "run"
     flags = flags_for(folder, images, "--model=cut", "--save_epoch_freq=1", "--n_epochs=4")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from util import files
+from util import distributed, files
 from util.errors import UserError
 from util.run.state import load_rank_state, load_training_state, training_state
 
@@ -73,11 +73,15 @@ def save_state(model, ranks: list[dict], position: Position, opt) -> None:
 
 
 def load_state(model, opt) -> Position | None:
-    """Continue from ``latest_state.pt``; None where there is none."""
+    """Continue from ``latest_state.pt``; None where there is none. Rank 0 reads it and hands it out: the others needn't
+    see its folder."""
     path = Path(opt.checkpoints_dir) / opt.name / STATE
-    if not path.exists():
+    state, there = None, opt.rank == 0 and path.exists()
+    if there:
+        state = load(path, "--name (or move the file away to go on from the weights alone)")
+    there, state = distributed.broadcast((there, state))
+    if not there:
         return None
-    state = load(path, "--name (or move the file away to go on from the weights alone)")
     if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
         raise UserError(
             f"{path} was written by another version of this program: update it, or move the file away "
