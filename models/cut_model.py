@@ -6,6 +6,7 @@ positive) than to other patches (the negatives). One step: translate -> D -> G, 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -121,7 +122,7 @@ class CUTModel(BaseModel):
             self.optimizer_F = self.adam(self.netF)
             self.optimizers.append(self.optimizer_F)
 
-    @property
+    @cached_property  # which, unlike a property, a subclass may assign to
     def repeatable(self) -> bool:
         return not self.opt.flip_equivariance
 

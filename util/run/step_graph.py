@@ -29,7 +29,7 @@ def obstacle(model) -> str:
         return f"it needs an NVIDIA or AMD GPU, not {model.device.type}"
     if distributed.is_distributed():
         return "it works in one process alone"
-    if "repeatable" not in vars(type(model)):
+    if "repeatable" not in vars(type(model)) | vars(model):
         return f"{type(model).__name__} does not say that its step is repeatable (docs/extending.md)"
     if not model.repeatable:
         return f"--model {model.opt.model} with these flags decides on the host during a step"

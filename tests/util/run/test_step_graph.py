@@ -227,6 +227,21 @@ def test_a_step_that_cannot_be_recorded_runs_as_usual(fault, reason, gpu, tmp_pa
     assert_equal(plain, graphed)
 
 
+class Saying(NEGCUTModel):
+    """As a user's file that knows it only once it has its options."""
+
+    def __init__(self, opt):
+        super().__init__(opt)
+        self.repeatable = not opt.flip_equivariance
+
+
+@pytest.mark.parametrize("mode, reason", [("NEGCUT", ""), ("FastNEGCUT", "decides on the host")])
+def test_a_model_may_say_it_in_its_init(mode, reason, gpu, tmp_path, monkeypatch):
+    monkeypatch.setattr("models.find_model_using_name", lambda name: Saying)
+    obstacle = gpu(make(tmp_path, "--model", "negcut", "--NEGCUT_mode", mode)).obstacle
+    assert reason in obstacle and bool(reason) == bool(obstacle)
+
+
 class Inheriting(NEGCUTModel):
     """As a user's file: it may decide anything, and does not say that it doesn't."""
 
