@@ -96,7 +96,7 @@ def loss_curve(runs: list[Run], name: str, over_time: bool = False) -> tuple[np.
     middles = (edges[1:] + edges[:-1]) / 2
     means = []
     for x, y in tracks:
-        place = np.searchsorted(edges, x, side="left") - 1  # bins are (low, high]
+        place = np.maximum(np.searchsorted(edges, x, side="left") - 1, 0)  # bins are (low, high], the first with 0
         place, y = place[place < bins], y[place < bins]
         sums, counts = np.bincount(place, y, bins), np.bincount(place, minlength=bins)
         filled = counts > 0

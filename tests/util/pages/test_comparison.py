@@ -67,6 +67,12 @@ def test_records_at_different_times_still_give_a_curve():
     assert mean.tolist() == [(1.5 + 1.5) / 2, (2.25 + 1.5) / 2, (3 + 3) / 2, (4 + 3) / 2]
 
 
+def test_a_run_too_short_for_a_measured_speed_still_gives_a_curve():
+    run = run_with([(1, {"NCE": 1.0}), (2, {"NCE": 3.0})])
+    run.seconds = np.zeros(2)
+    assert loss_curve([run], "NCE", over_time=True)[1].tolist() == [2, 2]
+
+
 def test_score_curves():
     runs = [run_with([(10, {})], [(10, 1, {"FID": v}), (20, 2, {"FID": 5.0})]) for v in (1.0, 3.0)]
     x, mean, deviation = score_curve(runs, "FID")
