@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -216,30 +215,31 @@ def test_weights_that_drift_apart_end_the_run(images, tmp_path):
     assert all("the weights of" in text and "through self.apply_gradients" in text for text in messages), messages
 
 
-def score_names(rank, flags):
-    """What a validation on this rank returns."""
-    from util.run.validation import Validation
+def evaluated(rank, flags):
+    """What a validation on this rank returns, and how many images it translated."""
+    from util.run.validation import create_validation
 
-    opt = options.parse(flags)
+    opt = options.parse([*flags, "--eval_freq=1", "--eval_num=5"])
     distributed.start(opt)
     model = create_model(opt)
     model.setup(opt)
-    validation = object.__new__(Validation)
-    validation.dataset, validation.source = create_dataset(options.for_testing(opt)), "A"
-    validation.count, validation.world_size, validation.told = 5, opt.world_size, set()
-    validation.evaluator = SimpleNamespace(score=lambda images: {"sum": float(np.sum(images)), "n": len(images)})
-    return validation.run(model)
+    translated = []
+    model.netG.register_forward_hook(lambda net, images, output: translated.append(len(images[0])))
+    validation = create_validation(opt, create_dataset, options.for_testing(opt), model.device)
+    return validation.run(model), sum(translated)
 
 
 def test_ranks_share_the_evaluation(tmp_path):
     images = draw_images(tmp_path / "images")
-    for i in range(6):
-        (images / "testA").mkdir(exist_ok=True)
-        (images / "testA" / f"t{i}.png").write_bytes((images / "trainA" / f"{i % 3}.png").read_bytes())
+    for i in range(10):  # more than are scored
+        for side in "AB":
+            (images / f"test{side}").mkdir(exist_ok=True)
+            (images / f"test{side}" / f"t{i}.png").write_bytes((images / f"train{side}" / f"{i % 3}.png").read_bytes())
     flags = flags_for(tmp_path / "run", images, "--model=cut")
-    [(scores, samples)] = run_ranks(1, score_names, flags)
-    (shared, shared_samples), nothing = run_ranks(2, score_names, flags)
-    assert nothing is None and scores == shared and scores["n"] == 5
+    [((scores, samples), alone)] = run_ranks(1, evaluated, flags)
+    ((shared, shared_samples), first), (nothing, second) = run_ranks(2, evaluated, flags)
+    assert (alone, first, second) == (5, 3, 3)  # the last turn has an image for each rank
+    assert nothing is None and scores == shared and scores["images"] == 5
     assert list(samples) == list(shared_samples) == [f"t{i}" for i in range(5)]
     assert all(np.array_equal(samples[k]["output"], shared_samples[k]["output"]) for k in samples)
 

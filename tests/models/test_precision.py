@@ -145,15 +145,17 @@ def test_translating_in_bf16(tmp_path):
     assert 0 < (full - half).abs().max() < 0.01  # 256 levels lie 0.008 apart
 
 
-@pytest.mark.parametrize("flags", ["--model cut", "--model negcut", "--model negcut --netN neg_gen --netF sample"])
+@pytest.mark.parametrize(
+    "flags", ["cut", "negcut", "negcut --netN neg_gen --netF sample", "cycle_gan", "pix2pix --no_dropout"]
+)
 def test_channels_last_is_the_same_step(flags, tmp_path):
     """In float64 to rounding, over two steps; in fp32 a first translation was measured 6e-5 off (256 levels lie 8e-3
     apart), through the norms' division by the small deviation of flat images."""
     models = []
     for layout in ([], ["--channels_last"]):
         torch.manual_seed(0)
-        model = make(tmp_path, *flags.split(), "--init_gain", "1", *layout)
-        assert model.netG.model[1].weight.is_contiguous(memory_format=torch.channels_last) == bool(layout)
+        model = make(tmp_path, "--model", *flags.split(), "--init_type", "xavier", "--init_gain", "1", *layout)
+        assert model.generator().model[1].weight.is_contiguous(memory_format=torch.channels_last) == bool(layout)
         model.set_input({k: v.contiguous() if k in "AB" else v for k, v in pair_batch([0], 32).items()})
         model.forward()
         first = model.fake_B
@@ -170,7 +172,8 @@ def test_channels_last_is_the_same_step(flags, tmp_path):
     for name, net in model.networks().items():
         theirs = other.networks()[name].state_dict()
         for key, value in net.state_dict().items():
-            torch.testing.assert_close(theirs[key], value, rtol=1e-9, atol=1e-9)
+            # Of a bias before a norm Adam divides the rounding of a gradient that is zero.
+            torch.testing.assert_close(theirs[key], value, rtol=1e-9, atol=1e-9 if value.ndim > 1 else 1e-5)
 
 
 @pytest.mark.slow

@@ -70,9 +70,10 @@ def test_an_unknown_policy():
 
 
 def test_a_schedule_can_be_pickled():
-    opt = Namespace(lr_policy="linear", epoch_count=1, n_epochs=1, n_epochs_decay=1)
+    opt = Namespace(lr_policy="linear", epoch_count=2, n_epochs=3, n_epochs_decay=4)
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1)
-    pickle.loads(pickle.dumps(get_scheduler(optimizer, opt).lr_lambdas))
+    [factor] = pickle.loads(pickle.dumps(get_scheduler(optimizer, opt).lr_lambdas))
+    assert [factor(epoch) for epoch in range(6)] == pytest.approx([1, 1, 0.8, 0.6, 0.4, 0.2])
 
 
 TINY = "--netG resnet_4blocks --ngf 1 --ndf 1 --netF_nc 4 --num_patches 4 --model negcut --lr 0.01 --lr_N 0.1".split()
