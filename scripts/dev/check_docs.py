@@ -95,7 +95,10 @@ def shortened(command: str) -> list[str]:
     elif words[0] == "python":
         words[0] = sys.executable
     if script == "scripts/compare.py" and "--flags" in words:
-        words[words.index("--flags") + 1] += " " + " ".join(tiny(command))
+        networks_alone = " ".join(tiny(command)).replace(
+            " --load_size 36 --crop_size 32", ""
+        )  # drawn ones are scored whole
+        words[words.index("--flags") + 1] += " " + networks_alone
     if script.endswith("benchmark.py"):
         words = [word for word in words if word not in ("--dataroot", "datasets/horse2zebra", "--loading")]
     if "--continue_train" in words or "--help-all" in words:
