@@ -11,10 +11,13 @@ from PIL import Image
 
 from scripts import evaluate
 from util.errors import UserError
+from util.images import result_name
 from util.loggers.jsonl import read
 from util.metrics import protocols
 from util.metrics.evaluator import Evaluator
+from util.metrics.images import pair_by_name
 from util.pages.result_page import ResultPage
+from util.pictures import find_images
 
 SCRIPT = Path(evaluate.__file__)
 
@@ -75,8 +78,8 @@ def test_all_scores_in_table_and_record(folders, tmp_path, capsys):
     assert sum(on_page["edge_similarity"].values()) / 4 == pytest.approx(scores["edge_similarity"])
 
     printed = capsys.readouterr()
-    assert f"{scores['FD-effnet_lite0']:.2f}" in printed.out
-    for name in ("KD-effnet_lite0", "class_340_real", "change_outside", "standard error", "best"):
+    assert f"{scores['FD-effnet_lite0-32px']:.2f}" in printed.out
+    for name in ("KD-effnet_lite0-32px", "class_340_real", "change_outside", "standard error", "best"):
         assert name in printed.out
     assert "FID" not in printed.out
     assert printed.err.count("fewer than its 1280 features") == 1
@@ -91,6 +94,23 @@ def test_equals_the_score_of_training(folders, tmp_path):
     with pytest.warns(UserWarning):
         scores = Evaluator(folders["real"], "effnet_lite0").score(arrays)
     assert read(tmp_path / "m.jsonl")[0]["scores"] == scores
+
+
+def test_inputs_in_folders_are_those_that_test_py_made_the_results_of(tmp_path):
+    """test.py writes ``0/1.png``, ``x/1.png`` and ``y/2.png`` to one folder: 1.png, x_1.png, 2.png."""
+    inputs, made = tmp_path / "testA", tmp_path / "fake_B"
+    made.mkdir()
+    names: set[str] = set()
+    for i, name in enumerate(("0/1.png", "1.png", "x/1.png", "y/2.png")):
+        (inputs / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(inputs / name)
+    for path in find_images(inputs):
+        Image.open(path).save(made / f"{result_name(str(path), names)}.png")
+    pairs = pair_by_name(made, inputs, "--inputs")
+    assert len(pairs) == 4
+    assert all(Image.open(one).getpixel((0, 0)) == Image.open(other).getpixel((0, 0)) for one, other in pairs)
+    # translate.py keeps the folders
+    assert pair_by_name(inputs, inputs, "--inputs") == [(path, path) for path in find_images(inputs)]
 
 
 def test_protocol_checks_the_counts_and_gives_both_resizes(folders, tmp_path, monkeypatch, capsys):
@@ -112,7 +132,7 @@ def test_protocol_checks_the_counts_and_gives_both_resizes(folders, tmp_path, mo
         evaluate.main([*arguments, "--protocol", "horse2zebra", "--size", "256"])
     evaluate.main([*arguments, "--protocol", "horse2zebra"])
     legacy, clean = (row["scores"] for row in read(tmp_path / "m.jsonl"))
-    assert legacy["FD-effnet_lite0-legacy"] != clean["FD-effnet_lite0-clean"]
+    assert legacy["FD-effnet_lite0-legacy-48px"] != clean["FD-effnet_lite0-clean-48px"]
     printed = capsys.readouterr().out
     assert "pytorch-fid's" in printed and "clean-fid's `clean`" in printed
 

@@ -157,11 +157,6 @@ def loss_group(name: str) -> str:
     return "other"
 
 
-def plotted_scores(scores: dict) -> dict[str, float]:
-    """The scores among what an evaluation found: no counts, no names, and no standard errors (NAME_se)."""
-    return {name: x for name, x in scores.items() if isinstance(x, float) and not name.endswith("_se")}
-
-
 def memory_gb() -> float:
     """Peak memory in GB (1e9 bytes): the GPU's where one is used, else this process's; 0 if unknown."""
     if (used := peak_memory()) is not None:

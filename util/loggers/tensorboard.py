@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from util.errors import UserError
-from util.loggers.base import Images, Logger, Progress, loss_group, plotted_scores
+from util.loggers.base import Images, Logger, Progress, loss_group
+from util.metrics.names import plotted_scores
 from util.run.checkpoints import Position
 
 try:

@@ -10,9 +10,9 @@ from util import html
 from util.files import write_atomic
 from util.images import save_image
 from util.loggers import jsonl
-from util.loggers.base import FEW, GROUPS, HINTS, Images, Logger, Progress, loss_group, plotted_scores
+from util.loggers.base import FEW, GROUPS, HINTS, Images, Logger, Progress, loss_group
 from util.loggers.smoothing import SHARE, WIDEST
-from util.metrics.names import higher_is_better
+from util.metrics.names import higher_is_better, plotted_scores
 from util.run.checkpoints import Position, plain_options
 
 CHUNK_ROWS = 250  # of a data file: only the last one is written again

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from util.errors import UserError, warn
 from util.files import write_atomic
-from util.loggers.base import Images, Logger, Progress, loss_group, plotted_scores
-from util.metrics.names import higher_is_better
+from util.loggers.base import Images, Logger, Progress, loss_group
+from util.metrics.names import higher_is_better, plotted_scores
 
 try:
     import wandb

@@ -4,7 +4,7 @@ import hashlib
 import io
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from util.metrics import effnet
 from util.metrics.distances import frechet_distance, kernel_distance
 from util.metrics.features import FeatureSpace, resolve
 from util.metrics.images import content_key, read_image, resize_image
+from util.metrics.names import in_words, size_suffix
 from util.pictures import Reader, find_images
 
 Image = np.ndarray | str | Path
@@ -26,7 +27,7 @@ READING = "upright, sRGB, on white"  # how files become pixels: part of what tel
 class Evaluator:
     """Fréchet and kernel distance of image sets to one set of real images, and their share of a class.
 
-    reference_paths: a folder of real images, or a list of files
+    references:      a folder of real images, or files or uint8 arrays (H, W, 3), which are gone through twice
     feature_space:   auto, inception, effnet_lite0 or a torch-fidelity extractor (see ``features.resolve``)
     size:            pixels (a number, or height and width) that all images are brought to first, by Pillow's
                      bicubic filter on 8 bits; None: as they are
@@ -40,7 +41,7 @@ class Evaluator:
 
     def __init__(
         self,
-        reference_paths: str | Path | Iterable[str | Path],
+        references: str | Path | Collection[Image],
         feature_space: str = "auto",
         size: int | tuple[int, int] | None = None,
         device: str | torch.device = "cpu",
@@ -54,10 +55,10 @@ class Evaluator:
     ):
         if target_class is not None and not 0 <= target_class < 1000:
             raise UserError(f"--target_class {target_class}: ImageNet's classes are numbered 0 to 999")
-        is_folder = isinstance(reference_paths, str | Path)
-        paths = find_images(reference_paths) if is_folder else list(reference_paths)
-        if len(paths) < 2:
-            raise UserError(f"scores need at least 2 real images, not {len(paths)}")
+        is_folder = isinstance(references, str | Path)
+        references = find_images(references) if is_folder else references
+        if len(references) < 2:
+            raise UserError(f"scores need at least 2 real images, not {len(references)}")
         self.size = (size, size) if isinstance(size, int) else size
         self.target_class = target_class
         self.reader = reader or Reader()
@@ -71,29 +72,35 @@ class Evaluator:
         self.classifier = self.space if shared else None
         if target_class is not None and not shared:
             self.classifier = FeatureSpace(effnet.NAME, device, layers=("logits",))
-        self.references = self._cached_features(paths)
-        self.warned = False
+        self.references = self._cached_features(references)
+        self.warned: set[str] = set()
 
     def score(self, images: Iterable[Image]) -> dict[str, float | int | str]:
         """uint8 arrays (H, W, 3) or files -> a flat dict: floats are scores, the rest are notes on them.
 
-        FID, KID, KID_se (or FD-NAME, KD-NAME, KD-NAME_se), and with a target class ``class_N`` and
-        ``class_N_real``, shares in [0, 1]; ``images`` and ``references`` (counts), ``feature_space``,
-        ``resize``. Arrays and the PNG files made of them score the same.
+        FID, KID, KID_se (or FD-NAME, KD-NAME, KD-NAME_se), with the images' size where it isn't the papers' (see
+        ``names.size_suffix``), and with a target class ``class_N`` and ``class_N_real``, shares in [0, 1]; ``images``
+        and ``references`` (counts), ``feature_space``, ``resize``, ``size`` ("96x96", "of 7 sizes"). Arrays and the PNG
+        files made of them score the same.
         """
         features = self._features(images)
         x, y = features["features"], self.references["features"]
         if len(x) < 2:
             raise UserError(f"scores need at least 2 translations, not {len(x)}")
+        made, real = ({tuple(size) for size in found["sizes"].tolist()} for found in (features, self.references))
         self._warn_of_few(len(x), *y.shape)
+        self._warn_of_sizes(made, real)
         kernel, error = kernel_distance(x, y)
-        kernel_name = self.space.metric_name("K")
-        scores = {self.space.metric_name("F"): frechet_distance(x, y), kernel_name: kernel, f"{kernel_name}_se": error}
+        suffix = size_suffix(made | real)
+        kernel_name = self.space.metric_name("K") + suffix
+        scores = {self.space.metric_name("F") + suffix: frechet_distance(x, y), kernel_name: kernel}
+        scores[f"{kernel_name}_se"] = error
         if self.target_class is not None:
             scores[f"class_{self.target_class}"] = self._share(features)
             scores[f"class_{self.target_class}_real"] = self._share(self.references)
         counts = {"images": len(x), "references": len(y)}
-        return scores | counts | {"feature_space": self.space.name, "resize": self.space.resize}
+        size = in_words(made | real)
+        return scores | counts | {"feature_space": self.space.name, "resize": self.space.resize, "size": size}
 
     def class_share(self, images: Iterable[Image]) -> float:
         """Share of ``images`` that the classifier calls the target class."""
@@ -103,24 +110,27 @@ class Evaluator:
         return (features["classes"] == self.target_class).cpu().double().mean().item()
 
     def _features(self, images: Iterable[Image]) -> dict[str, torch.Tensor]:
-        """features (N, d) float32 and, with a target class, classes (N,) int64."""
-        features, classes = [], []
+        """features (N, d) float32, sizes (N, 2): height and width; with a target class, classes (N,) int64."""
+        features, classes, sizes = [], [], []
         for batch in _batches(images, self.batch_size):
             arrays = [read_image(image, self.reader) for image in batch]
             arrays = [resize_image(array, self.size) for array in arrays] if self.size else arrays
+            sizes += [array.shape[:2] for array in arrays]
             found = self.space(arrays)
             features.append(found[self.space.layer])
             if self.classifier is not None:
                 found = found if self.classifier is self.space else self.classifier(arrays)
                 classes.append(found["logits"].argmax(1))
         empty = torch.zeros(0, 0)
-        return {"features": torch.cat(features or [empty])} | ({"classes": torch.cat(classes)} if classes else {})
+        found = {"features": torch.cat(features or [empty]), "sizes": torch.tensor(sizes, dtype=torch.int64)}
+        return found | ({"classes": torch.cat(classes)} if classes else {})
 
-    def _cached_features(self, paths: list[str | Path]) -> dict[str, torch.Tensor]:
+    def _cached_features(self, images: Collection[Image]) -> dict[str, torch.Tensor]:
         if self.cache_dir is None:
-            return self._features(paths)
+            return self._features(images)
         parts = [
-            content_key(paths),
+            content_key(images),
+            "with sizes",
             f"{READING} {self.reader.value_range}",
             self.space.identity,
             self.space.layer,
@@ -132,7 +142,7 @@ class Evaluator:
             with np.load(path) as file:
                 return {name: torch.from_numpy(file[name]) for name in file.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # not there, or damaged
-            features = self._features(paths)
+            features = self._features(images)
         buffer = io.BytesIO()
         np.savez(buffer, **{name: value.numpy() for name, value in features.items()})
         try:
@@ -143,14 +153,27 @@ class Evaluator:
         return features
 
     def _warn_of_few(self, images: int, references: int, dims: int) -> None:
-        if min(images, references) < dims and not self.warned:
-            self.warned = True
-            warnings.warn(
+        if min(images, references) < dims:
+            self._warn_once(
+                "few",
                 f"{self.space.metric_name('F')} of {images} translations and {references} real images, fewer "
                 f"than its {dims} features: it is too high, and to be compared at equal counts only; "
                 f"{self.space.metric_name('K')} has no such bias",
-                stacklevel=3,
             )
+
+    def _warn_of_sizes(self, made: set, real: set) -> None:
+        if len(made | real) > 1:
+            side = min(min(size) for size in made)
+            self._warn_once(
+                "sizes",
+                f"translations are {in_words(made)}, real images {in_words(real)}: the size itself enters the "
+                f"distance; --size {side} brings all to {side}x{side} first",
+            )
+
+    def _warn_once(self, about: str, message: str) -> None:
+        if about not in self.warned:
+            self.warned.add(about)
+            warnings.warn(message, stacklevel=4)
 
 
 def _batches(images: Iterable[Image], size: int) -> Iterator[list[Image]]:

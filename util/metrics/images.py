@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from util.errors import UserError
+from util.images import result_name
 from util.pictures import Reader, find_images
 
 FILTERS = {
@@ -67,27 +68,37 @@ def _channels_first(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def content_key(paths: Iterable[str | Path]) -> str:
-    """A hash of the files' contents, whatever their names, folder and order."""
-    each = sorted(_hash_file(path) for path in paths)
+def content_key(images: Iterable[str | Path | np.ndarray]) -> str:
+    """A hash of the files' or arrays' contents, whatever their names, folder and order."""
+    each = sorted(_hash(image) for image in images)
     return hashlib.sha256("".join(each).encode()).hexdigest()
 
 
-def _hash_file(path: str | Path) -> str:
-    with open(path, "rb") as file:
+def _hash(image: str | Path | np.ndarray) -> str:
+    if isinstance(image, np.ndarray):
+        return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()
+    with open(image, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def pair_by_name(folder: str | Path, others: str | Path, flag: str) -> list[tuple[Path, Path]]:
-    """Each image of ``folder`` with the one of ``others`` that has its name, endings aside; ``flag`` names
-    ``others``."""
-    by_name = {path.relative_to(others).with_suffix(""): path for path in find_images(others)}
+    """Each image of ``folder`` with the one of ``others`` that has its name, endings aside, or that test.py made it of
+    (its results of ``x/1.jpg`` and ``y/1.jpg`` lie in one folder); ``flag`` names ``others``."""
+    made, found = find_images(folder), find_images(others)
+    names: set[str] = set()
+    by_name = {Path(result_name(str(path), names)): path for path in found}
+    if not by_name.keys() >= {_name_in(folder, path) for path in made}:
+        by_name = {_name_in(others, path): path for path in found}
     pairs = []
-    for path in find_images(folder):
-        name = path.relative_to(folder).with_suffix("")
+    for path in made:
+        name = _name_in(folder, path)
         if name not in by_name:
             raise UserError(
                 f"{flag} {others} holds no image named {name} for {path}; names must be equal, endings aside"
             )
         pairs.append((path, by_name[name]))
     return pairs
+
+
+def _name_in(folder: str | Path, path: Path) -> Path:
+    return path.relative_to(folder).with_suffix("")

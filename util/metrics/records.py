@@ -7,9 +7,9 @@ from pathlib import Path
 
 from util import strict_json
 from util.loggers.jsonl import read
-from util.metrics.names import higher_is_better
+from util.metrics.names import higher_is_better, without_size
 
-COUNTS = ("images", "references")
+SAME = ("images", "references", "size")  # what evaluations must have in common to be compared
 
 
 def append_scores(path: str | Path, scores: dict, epoch: int, total_images: int = 0) -> None:
@@ -40,12 +40,14 @@ def append_scores(path: str | Path, scores: dict, epoch: int, total_images: int 
 def summary(path: str | Path, metric: str) -> dict | None:
     """The last and the best value of ``metric`` in a record, with their epochs; None where it has none.
 
-    Only evaluations with the image counts of the last one are compared: distances of few images depend on
-    them. Returns ``{"metric", "last", "last_epoch", "best", "best_epoch", "evaluations"}``.
+    Only evaluations with the image counts and the size of the last one are compared: distances depend on them.
+    Returns ``{"metric", "last", "last_epoch", "best", "best_epoch", "evaluations", "not_compared"}``; the last counts
+    those of other sizes or counts.
     """
-    rows = [row for row in read(path) if isinstance(row.get("scores", {}).get(metric), int | float)]
+    all_sizes = [row for row in read(path) if without_size(metric) in map(without_size, row.get("scores", {}))]
+    rows = [row for row in all_sizes if isinstance(row["scores"].get(metric), int | float)]
     rows.sort(key=lambda row: row["epoch"])  # stable: of one epoch, the evaluation made last
-    rows = [row for row in rows if _counts(row) == _counts(rows[-1])]
+    rows = [row for row in rows if _notes(row) == _notes(rows[-1])]
     if not rows:
         return None
     last = rows[-1]
@@ -57,6 +59,7 @@ def summary(path: str | Path, metric: str) -> dict | None:
         "best": best["scores"][metric],
         "best_epoch": best["epoch"],
         "evaluations": len(rows),
+        "not_compared": len(all_sizes) - len(rows),
     }
 
 
@@ -76,5 +79,5 @@ def format_score(value: float) -> str:
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
 
 
-def _counts(row: dict) -> tuple:
-    return tuple(row["scores"].get(name) for name in COUNTS)
+def _notes(row: dict) -> tuple:
+    return tuple(row["scores"].get(name) for name in SAME)

@@ -8,7 +8,7 @@ import numpy as np
 
 from util.loggers.base import COLLAPSED
 from util.loggers.jsonl import read
-from util.metrics.names import higher_is_better
+from util.metrics.names import higher_is_better, plotted_scores
 
 EARLY = 200  # images in which N has to catch up
 BINS = 60  # points of a curve
@@ -35,7 +35,9 @@ def read_run(folder: Path, *records: str) -> Run:
     rows = read(folder / "losses.jsonl")
     options = folder / "train_opt.json"
     scores = [
-        (row["total_images"], row["epoch"], numbers(row["scores"])) for name in records for row in read(folder / name)
+        (row["total_images"], row["epoch"], plotted_scores(row["scores"]))
+        for name in records
+        for row in read(folder / name)
     ]
     return Run(
         folder,
@@ -54,11 +56,6 @@ def training_seconds(rows: list[dict]) -> np.ndarray:
         return np.zeros(len(rows))
     speed[~np.isfinite(speed)] = speed[np.isfinite(speed)][0]  # the first step's is not measured
     return np.cumsum(images / speed)
-
-
-def numbers(scores: dict) -> dict[str, float]:
-    """The scores among what an evaluation found: no counts, names or standard errors."""
-    return {name: value for name, value in scores.items() if isinstance(value, float) and "_se" not in name}
 
 
 def names(rows: list[tuple]) -> list[str]:

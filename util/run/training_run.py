@@ -12,6 +12,7 @@ from util.errors import UserError, warn
 from util.files import BESIDE
 from util.loggers import Progress
 from util.loggers.jsonl import read
+from util.metrics.names import at_this_size
 from util.metrics.records import summary, summary_line
 from util.run import checkpoints, starts
 from util.run.checkpoints import Position
@@ -207,6 +208,11 @@ class TrainingRun:
         self.model.metric = scores[metric]  # for --lr_policy plateau
         found = summary(self.folder / "metrics.jsonl", metric)
         if found:
+            if found["evaluations"] == 1 and found["not_compared"]:
+                self._say(
+                    f"best begins anew with {metric}, size {scores.get('size')}: evaluations of other sizes or numbers "
+                    f"of images are not compared with it ({found['not_compared']} before)"
+                )
             if not self.opt.quiet:
                 print(summary_line(found))
             if found["best_epoch"] == epoch:
@@ -214,7 +220,7 @@ class TrainingRun:
 
     def _metric(self, scores: dict) -> str:
         """The score that ``best`` follows: by default the first, a Frechet distance."""
-        return self.opt.eval_metric or next(iter(scores))
+        return at_this_size(self.opt.eval_metric, scores) if self.opt.eval_metric else next(iter(scores))
 
     def _last_and_best(self) -> dict | None:
         """Of the record, which may be that of an earlier process."""

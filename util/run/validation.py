@@ -1,23 +1,27 @@
 """The test split during training: scores, and the same few pictures every time."""
 
+import copy
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from util import distributed
 from util.errors import UserError, warn
 from util.images import result_name, tensor2im
-from util.pictures import find_images, reader_for, source_side
+from util.pictures import source_side
 from util.run.undisturbed import undisturbed
 
 SAMPLES = 8  # pictures on the training page
 
 
 class Validation:
-    """Scores are those of scripts/evaluate.py on the files of test.py: the same images, as 8-bit pictures."""
+    """Scores are those of scripts/evaluate.py on the files of test.py: the same images, as 8-bit pictures, translations
+    and real images at one size."""
 
-    def __init__(self, opt, dataset, references: list[Path], device):
+    def __init__(self, opt, dataset, references: "TargetImages", device):
         from util.metrics.evaluator import Evaluator  # here: it takes seconds to import
 
         self.dataset = dataset
@@ -32,7 +36,6 @@ class Validation:
                 device=device,
                 inception_weights=opt.inception_weights,
                 target_class=opt.target_class,
-                reader=reader_for(opt, "B" if self.source == "A" else "A"),
             )
 
     def run(self, model) -> tuple[dict[str, float], dict[str, dict]] | None:
@@ -77,6 +80,23 @@ class Validation:
         return pictures
 
 
+class TargetImages:
+    """All images of the target side as test.py writes ``real_B``: uint8 (H, W, 3)."""
+
+    def __init__(self, create_dataset, test_opt, folder: Path):
+        opt = copy.copy(test_opt)
+        opt.dataset_mode, opt.dataroot, opt.input_nc = "single", str(folder), opt.output_nc
+        opt.direction = "BtoA" if opt.direction == "AtoB" else "AtoB"  # --value_range: that of the target side
+        opt.world_size = 1  # rank 0 goes through them all
+        self.images = create_dataset(opt)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (tensor2im(image) for batch in self.images for image in batch["A"])
+
+
 def create_validation(opt, create_dataset, test_opt, device) -> Validation | None:
     """None with ``--eval_freq 0``, or where there is no test split to evaluate."""
     if not opt.eval_freq:
@@ -88,7 +108,7 @@ def create_validation(opt, create_dataset, test_opt, device) -> Validation | Non
             print(f"no scores during training: {' and '.join(missing)} missing")
         return None
     try:
-        references = find_images(folders[1 if opt.direction == "AtoB" else 0])
+        references = TargetImages(create_dataset, test_opt, folders[1 if opt.direction == "AtoB" else 0])
         dataset = create_dataset(test_opt)
     except UserError as error:
         raise UserError(f"{error}; or --eval_freq 0 trains without scores") from None

@@ -49,14 +49,15 @@ def test_scores_are_those_of_the_features(real):
     found = FeatureSpace("effnet_lite0", layers=("logits",))(images + draw(6, 0))
     x, y = found["1280"][:5], found["1280"][5:]
     kernel, error = kernel_distance(x, y)
-    assert scores["FD-effnet_lite0"] == pytest.approx(frechet_distance(x, y), rel=1e-4)
-    assert scores["KD-effnet_lite0"] == pytest.approx(kernel, rel=1e-3)
-    assert scores["KD-effnet_lite0_se"] == pytest.approx(error, rel=1e-3)
+    assert scores["FD-effnet_lite0-40px"] == pytest.approx(frechet_distance(x, y), rel=1e-4)
+    assert scores["KD-effnet_lite0-40px"] == pytest.approx(kernel, rel=1e-3)
+    assert scores["KD-effnet_lite0-40px_se"] == pytest.approx(error, rel=1e-3)
     assert {k: v for k, v in scores.items() if not isinstance(v, float)} == {
         "images": 5,
         "references": 6,
         "feature_space": "effnet_lite0",
         "resize": "pillow",
+        "size": "40x40",
     }
     assert not {"FID", "KID"} & set(scores)
 

@@ -7,7 +7,7 @@ import pytest
 
 from util.loggers import Progress
 from util.loggers.jsonl import JsonlLogger, read
-from util.metrics.names import higher_is_better
+from util.metrics.names import at_this_size, higher_is_better, size_suffix, without_size
 from util.metrics.records import append_scores, format_score, summary, summary_line
 
 
@@ -48,6 +48,7 @@ def test_last_and_best(tmp_path):
         append_scores(path, scores(value) | {"class_340": value / 100}, epoch)
     append_scores(path, scores(47.0), epoch=2)  # an older epoch evaluated afterwards is not the last
     found = summary(path, "FID")
+    assert found.pop("not_compared") == 0
     assert found == {"metric": "FID", "last": 61.25, "last_epoch": 3, "best": 45.5, "best_epoch": 2, "evaluations": 4}
     assert summary_line(found) == "FID: last 61.25 (epoch 3), best 45.50 (epoch 2) of 4 evaluations"
     assert summary(path, "class_340")["best_epoch"] == 1
@@ -61,6 +62,37 @@ def test_only_equal_counts_are_compared(tmp_path):
     append_scores(path, scores(50.0), epoch=2)
     append_scores(path, scores(55.0), epoch=3)
     assert summary(path, "FID")["best"] == 50.0
+
+
+def test_only_equal_sizes_are_compared(tmp_path):
+    """Records of before told no size: their distances were taken from real images at the size of their files."""
+    path = tmp_path / "metrics.jsonl"
+    append_scores(path, scores(20.0), epoch=1)
+    append_scores(path, scores(30.0, name="FID-96px") | {"size": "96x96"}, epoch=2)
+    found = summary(path, "FID-96px")
+    assert (found["best"], found["evaluations"], found["not_compared"]) == (30.0, 1, 1)
+    append_scores(path, scores(40.0) | {"size": "256x256"}, epoch=3)
+    found = summary(path, "FID")
+    assert (found["best"], found["evaluations"], found["not_compared"]) == (40.0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "sizes, suffix",
+    [([(256, 256)], ""), ([(96, 96)], "-96px"), ([(256, 512)], "-512x256px"), ([(96, 96), (256, 256)], "-mixed")],
+)
+def test_the_size_is_part_of_the_name(sizes, suffix):
+    assert size_suffix(sizes) == suffix
+    for name in ("FID", "FD-effnet_lite0-clean", "KD-dinov2-vit-s-14"):
+        for ending in ("", "_ema", "_se", "_se_ema"):
+            assert without_size(f"{name}{suffix}{ending}") == name + ending
+
+
+def test_a_name_without_size_means_the_runs():
+    found = ["FD-effnet_lite0-96px", "KD-effnet_lite0-96px", "class_340", "FD-effnet_lite0-96px_ema"]
+    assert at_this_size("FD-effnet_lite0", found) == "FD-effnet_lite0-96px"
+    assert at_this_size("FD-effnet_lite0_ema", found) == "FD-effnet_lite0-96px_ema"
+    assert at_this_size("class_340", found) == "class_340"
+    assert at_this_size("FID", found) == "FID"  # which then is told not to be among the scores
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def rows(run: Run) -> list[dict]:
 @pytest.mark.slow
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
 @pytest.mark.filterwarnings("ignore:FD-effnet_lite0 of")
-def test_scores_are_those_of_evaluate_on_the_files_of_test(direction, new_run, images, tmp_path, monkeypatch):
+def test_scores_are_those_of_evaluate_on_the_files_of_test(direction, new_run, images, tmp_path, monkeypatch, capsys):
     run = new_run("--n_epochs=1", "--n_epochs_decay=0", "--eval_freq=1", f"--direction={direction}")
     assert run("--max_dataset_size=3", "--ema_decay=0.5") == 0
     (row,) = rows(run)
@@ -64,15 +64,27 @@ def test_scores_are_those_of_evaluate_on_the_files_of_test(direction, new_run, i
     made = results / "run" / "test_latest" / "images" / "fake_B"
     references = images / ("testB" if direction == "AtoB" else "testA")
     assert len(list(made.iterdir())) == (5 if direction == "AtoB" else 4)
-    evaluate.main([str(references), str(made), "--feature_space=effnet_lite0", f"--out={tmp_path / 'own.jsonl'}"])
+    command = [str(references), str(made), "--feature_space=effnet_lite0", f"--out={tmp_path / 'own.jsonl'}"]
+    evaluate.main([*command, "--size=16"])
     own = json.loads((tmp_path / "own.jsonl").read_text())["scores"]
 
-    assert len(own) == 7  # two distances, the standard error of one, two counts, two notes
+    assert len(own) == 8  # two distances, the standard error of one, two counts, three notes
+    assert own["size"] == row["scores"]["size"] == "16x16"
     for key, value in own.items():
         assert row["scores"][key] == (pytest.approx(value, rel=1e-6) if isinstance(value, float) else value), key
     averaged = {key for key in row["scores"] if key.endswith("_ema")}
-    assert averaged == {"FD-effnet_lite0_ema", "KD-effnet_lite0_ema", "KD-effnet_lite0_se_ema"}
-    assert row["scores"]["FD-effnet_lite0_ema"] != row["scores"]["FD-effnet_lite0"]
+    assert averaged == {"FD-effnet_lite0-16px_ema", "KD-effnet_lite0-16px_ema", "KD-effnet_lite0-16px_se_ema"}
+    assert row["scores"]["FD-effnet_lite0-16px_ema"] != row["scores"]["FD-effnet_lite0-16px"]
+
+    capsys.readouterr()
+    evaluate.main(command)  # without --size real images are as large as their files
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if "size" in line]
+    assert warning == (
+        "warning: translations are 16x16, real images of 2 sizes: the size itself enters the distance; "
+        "--size 16 brings all to 16x16 first"
+    )
+    whole = json.loads((tmp_path / "own.jsonl").read_text().splitlines()[1])["scores"]
+    assert whole["size"] == "of 3 sizes" and "FD-effnet_lite0-mixed" in whole
 
 
 SCORES = {"FID": [50.0, 30.0, 40.0, 31.0, 20.0, 20.0], "class_340": [0.1, 0.3, 0.2, 0.6, 0.6, 0.5]}
@@ -122,6 +134,20 @@ def test_a_resumed_run_knows_what_was_best(scripted, new_run):
     assert run.resume() == 0
     assert [row["scores"]["FID"] for row in rows(run)] == [50, 30, 40, 31]
     assert first_difference(best, weights(run.folder, "best")) is None
+
+
+@pytest.mark.slow
+def test_scores_of_another_size_are_not_compared_and_that_is_told(scripted, new_run, monkeypatch, capsys):
+    """A record of before, whose real images were as large as their files, holds FID 30 at best."""
+    run = new_run("--n_epochs=4", "--n_epochs_decay=0", "--eval_freq=1", "--eval_metric=FID")
+    assert run(after={9: "SIGTERM"}) == 75
+    monkeypatch.setitem(SCORES, "FID-16px", [None, None, 60.0, 50.0])
+    monkeypatch.delitem(SCORES, "FID")
+    capsys.readouterr()
+    assert run.resume() == 0
+    assert capsys.readouterr().out.count("best begins anew with FID-16px") == 1
+    same = {"best" + name.removeprefix("latest"): w for name, w in weights(run.folder, "latest").items()}
+    assert first_difference(weights(run.folder, "best"), same) is None  # epoch 4
 
 
 @pytest.mark.slow
