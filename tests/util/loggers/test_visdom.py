@@ -370,7 +370,7 @@ def test_a_real_training_is_seen_in_the_browser(tmp_path, monkeypatch, whole_por
     shown = browser.evaluate("document.body.innerText")
     for pane in ("adversarial losses", "contrastive losses", "negatives", "similarity to the query", "learning rates"):
         assert pane in shown
-    for pane in ("images per second", "peak memory (GB)", "FD-effnet_lite0", "epoch 3, image 6"):
+    for pane in ("images per second", "peak memory (GB)", "FD-effnet_lite0-16px", "epoch 3, image 6"):
         assert pane in shown
     size = browser.evaluate("(image => [image.naturalWidth, image.naturalHeight])([...document.images].at(-1))")
     each = (WHOLE_WIDTH - GAP) // 4 - GAP
@@ -382,8 +382,8 @@ PANES = (  # of a NEGCUT run, from top to bottom
     "epoch 3, image 6",
     "adversarial losses",
     "contrastive losses",
-    "FD-effnet_lite0",
-    "KD-effnet_lite0",
+    "FD-effnet_lite0-16px",
+    "KD-effnet_lite0-16px",
     "similarity to the query",
     "negatives",
     "other losses",
