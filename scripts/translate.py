@@ -15,25 +15,22 @@ film that was interrupted goes on where it was with the same command.
 import argparse
 import glob
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import repository  # noqa: F401
-from PIL import Image
 from tqdm.auto import tqdm
 
 from models.inference import trained
+from models.inference.files import translate_files
 from models.inference.films import check_installed, film_ending, is_film, open_film, translate_film
 from models.inference.translator import Translator, fingerprint
 from util import pictures
 from util.device_kinds import PRECISIONS, add_flags
 from util.devices import choose_device
 from util.errors import UserError, run
-from util.files import replacing
 from util.flag_types import non_negative_int, positive_int
 from util.pictures import counted, ending_of, is_image_file, list_folder, natural, readers_of_run, tell
-from util.pixels import srgb_profile
 
 ENDINGS = {"png": ".png", "jpg": ".jpg", "webp": ".webp"}
 
@@ -75,7 +72,7 @@ def main() -> None:
     with tqdm(total=len(paths), unit=" images", disable=args.quiet or not paths or None) as bar:
         for start in range(0, len(paths), args.batch_size):
             batch = {jobs[path]: path for path in paths[start : start + args.batch_size]}
-            bad |= translate_batch(translator, batch, args.quality)
+            bad |= translate_files(translator, batch, args.quality)
             bar.update(len(batch))
     for path, target in films.items():
         bad |= translate_one_film(translator, path, target, args)
@@ -146,40 +143,6 @@ def find_jobs(inputs: list[str], out: Path, format: str) -> dict[Path, Path]:
     if overwritten:
         raise UserError(f"--out {out}: {overwritten} is an input and would be overwritten; choose another folder")
     return jobs
-
-
-def translate_batch(translator: Translator, batch: dict[Path, Path], quality: int) -> dict[Path, str]:
-    """Read, translate and write ``batch``, {file to write: input}; what could not be read comes back with the reason.
-    ``UserError`` where a folder can't be written to."""
-    with_profile, bad = {}, {}
-
-    def read() -> Iterator[tuple]:
-        for path, source in batch.items():
-            try:
-                image, alpha = translator.reader.open_with_transparency(source, translator.input_nc)
-            except UserError as error:  # damage that the check didn't see
-                bad[source] = str(error)
-                continue
-            with_profile[path] = bool(image.info.get("icc_profile"))
-            yield image, alpha
-            del image, alpha  # a large one shall not wait for the next
-
-    translations = translator.translate_read(read())
-    for path, has_profile in with_profile.items():
-        translation = translations.pop(0)
-        if path.suffix in (".jpg", ".jpeg") and translation.mode == "RGBA":
-            white = Image.new("RGBA", translation.size, "white")
-            translation = Image.alpha_composite(white, translation).convert("RGB")
-        options = {"quality": quality} if path.suffix != ".png" else {}
-        if has_profile:  # what had a profile gets that of the colours it now has
-            options["icc_profile"] = srgb_profile()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as beside:
-                translation.save(beside, **options)
-        except OSError as error:
-            raise UserError(f"--out: {path} cannot be written ({error})") from error
-    return bad
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def run(main, *args):
     except KeyboardInterrupt:
         sys.exit(130)
     except (UserError, OSError, RuntimeError) as error:
-        message = _sentence(error)
+        message = sentence(error)
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)
@@ -43,7 +43,7 @@ def exit_on_mistakes() -> None:
     """The same for a script that does not ``run`` its main function."""
 
     def hook(kind, error, traceback):
-        message = _sentence(error) if isinstance(error, Exception) else None
+        message = sentence(error) if isinstance(error, Exception) else None
         if message is None:
             return sys.__excepthook__(kind, error, traceback)
         print(f"error: {message}", file=sys.stderr)
@@ -52,8 +52,8 @@ def exit_on_mistakes() -> None:
     sys.excepthook = hook
 
 
-def _sentence(error: Exception) -> str | None:
-    """None for a bug."""
+def sentence(error: Exception) -> str | None:
+    """What to tell the user; None for a bug."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError):

@@ -6,7 +6,7 @@ import os
 import re
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -251,23 +251,31 @@ def readers_of_run(folder: Path | None, value_range: list[float] | None, max_pix
 
 
 def tell(paths: list[str | Path], facts: list[Facts], value_range: tuple[float, float] | None, where: str) -> None:
-    """One line for each thing that is used in part or guessed in the pictures of ``where``."""
+    """One line for each of the ``remarks``."""
+    for remark in remarks(paths, facts, value_range, where):
+        warn(remark)
+
+
+def remarks(
+    paths: list[str | Path], facts: list[Facts], value_range: tuple[float, float] | None, where: str
+) -> Iterator[str]:
+    """A sentence for each thing that is used in part or guessed in the pictures of ``where``."""
     by_note: dict[str, list] = {}
     for path, fact in zip(paths, facts, strict=True):
         for note in fact.notes:
             by_note.setdefault(note, []).append(path)
     for note, those in by_note.items():
-        warn(f"{where}: {len(those)} of {len(paths)} images have {note} (first {str(those[0])!r})")
+        yield f"{where}: {len(those)} of {len(paths)} images have {note} (first {str(those[0])!r})"
     deep = [fact.deep for fact in facts if fact.deep]
     if not deep:
         return
     smallest, largest = min(low for _, low, _ in deep), max(high for *_, high in deep)
     seen = f"{where}: {len(deep)} of {len(facts)} images have {deep[0][0]} values, {smallest:g} to {largest:g} seen"
     if value_range:
-        warn(f"{seen}; {value_range[0]:g} becomes black and {value_range[1]:g} white (--value_range), in 8 bits")
+        yield f"{seen}; {value_range[0]:g} becomes black and {value_range[1]:g} white (--value_range), in 8 bits"
     elif largest - smallest < 65535 / 4:
         levels = round(largest / 257) - round(smallest / 257) + 1
-        warn(
+        yield (
             f"{seen}: less than a quarter of their range, {levels} of 256 levels of grey; "
             f"--value_range {smallest:g} {largest:g}, or what these values can be, uses all"
         )

@@ -9,8 +9,9 @@ is exactly that of one pass over the whole image with these statistics. They dif
 (borders of the crops, batches): a slight shift of tone, the same everywhere.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -23,9 +24,12 @@ from models.networks.stylegan2 import Blur, NoiseInjection, UpConv2d
 from util.devices import wide
 
 CROP = 256  # pixels: about the size of the crops that the statistics are measured on
+Tick = Callable[[int, int], object]  # told (done, of how many) passes
 
 
-def translate_tiles(net: nn.Module, run: Callable[[Tensor], np.ndarray], pixels: np.ndarray, tile: int) -> np.ndarray:
+def translate_tiles(
+    net: nn.Module, run: Callable[[Tensor], np.ndarray], pixels: np.ndarray, tile: int, tick: Tick = lambda *_: None
+) -> np.ndarray:
     """(H, W, C) uint8, H and W multiples of the net's stride -> (H, W, C'), in tiles of at most ``tile`` pixels a side.
 
     ``run`` turns (B, C, h, w) uint8 into (B, h, w, C') uint8 by way of ``net``.
@@ -37,19 +41,23 @@ def translate_tiles(net: nn.Module, run: Callable[[Tensor], np.ndarray], pixels:
     margin = math.ceil((radius if exact else tile // 8) / stride) * stride
     overlap = 2 * margin if exact else tile // 2 // stride * stride
     height, width = pixels.shape[:2]
-    result = None
+    rows, columns = (pieces(side, tile, overlap, margin, stride) for side in (height, width))
+    result, done = None, itertools.count(1)
     with SharedStatistics(net) as statistics, FixedNoise([net], (height, width)) as noise:
-        if statistics.norms:
-            for batch in crops(pixels, stride, tile**2):
-                statistics.measure(partial(run, batch))
-        for y, fade_y in pieces(height, tile, overlap, margin, stride):
+        measured = crops(pixels, stride, tile**2) if statistics.norms else []
+        passes = len(measured) + len(rows) * len(columns)
+        for batch in measured:
+            statistics.measure(partial(run, torch.cat([to_batch(crop) for crop in batch])))
+            tick(next(done), passes)
+        for y, fade_y in rows:
             row = None
-            for x, fade_x in pieces(width, tile, overlap, margin, stride):
+            for x, fade_x in columns:
                 noise.window = (y, x, len(fade_y))
                 new = run(to_batch(pixels[y : y + len(fade_y), x : x + len(fade_x)]))[0]
                 if row is None:
                     row = np.empty((len(fade_y), width, new.shape[2]), np.uint8)
                 blend(row[:, x : x + len(fade_x)].swapaxes(0, 1), new.swapaxes(0, 1), fade_x)
+                tick(next(done), passes)
             if result is None:
                 result = np.empty((height, *row.shape[1:]), np.uint8)
             blend(result[y : y + len(fade_y)], row, fade_y)
@@ -87,9 +95,9 @@ def pieces(length: int, tile: int, overlap: int, margin: int, stride: int) -> li
     return found
 
 
-def crops(pixels: np.ndarray, stride: int, most: int) -> Iterator[Tensor]:
-    """The image cut into crops of about ``CROP`` pixels a side, as batches (B, C, h, w) of at most ``most`` pixels (but
-    at least 4 crops), each of which is spread over the whole image."""
+def crops(pixels: np.ndarray, stride: int, most: int) -> list[list[np.ndarray]]:
+    """Views of the image, (h, w, C) of about ``CROP`` pixels a side, as batches of at most ``most`` pixels (but at
+    least 4 crops), each of which is spread over the whole image."""
     height, width = pixels.shape[:2]
     counts = [max(1, round(side / CROP)) for side in (height, width)]
     h, w = (max(1, side // n // stride) * stride for side, n in zip((height, width), counts, strict=True))
@@ -97,8 +105,7 @@ def crops(pixels: np.ndarray, stride: int, most: int) -> Iterator[Tensor]:
               for side, size, n in zip((height, width), (h, w), counts, strict=True))  # fmt: skip
     corners = [(y, x) for y in ys.astype(int) for x in xs.astype(int)]
     rounds = math.ceil(len(corners) / max(4, most // (h * w)))
-    for i in range(rounds):
-        yield torch.cat([to_batch(pixels[y : y + h, x : x + w]) for y, x in corners[i::rounds]])
+    return [[pixels[y : y + h, x : x + w] for y, x in corners[i::rounds]] for i in range(rounds)]
 
 
 class SharedStatistics:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from models.inference.tiling import FixedNoise, reach, translate_tiles
+from models.inference.tiling import FixedNoise, Tick, reach, translate_tiles
 from util.images import normalize, to_bytes
 
 SMALLEST = 16  # pixels a side: smaller pictures are padded to it
@@ -35,16 +35,18 @@ def translate(call: Callable, batch: Tensor | dict, *networks: nn.Module):
         return _join([call(_on_device(part, device)) for part in _parts(batch, networks)])
 
 
-def translate_pixels(net: nn.Module, pixels: list[np.ndarray], tile: int = 0) -> list[np.ndarray]:
+def translate_pixels(
+    net: nn.Module, pixels: list[np.ndarray], tile: int = 0, tick: Tick = lambda *_: None
+) -> list[np.ndarray]:
     """Pictures (H, W, C) uint8 of one shape and any size -> (H, W, C') uint8; those of more than tile x tile pixels in
-    tiles, 0: never."""
+    tiles, 0: never, with ``tick`` after each."""
     stride, _ = reach(net)
     height, width = pixels[0].shape[:2]
     h, w = (max(math.ceil(side / stride) * stride, SMALLEST) for side in (height, width))
     if (h, w) != (height, width):
         pixels = [np.pad(array, ((0, h - height), (0, w - width), (0, 0)), "reflect") for array in pixels]
     if tile and h * w > tile**2:
-        outputs = [translate_tiles(net, lambda part: _one_pass(net, part), array, tile) for array in pixels]
+        outputs = [translate_tiles(net, lambda part: _one_pass(net, part), array, tile, tick) for array in pixels]
     else:
         batch = torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2))
         outputs = _to_pixels(translate(net, normalize(batch), net))

@@ -18,7 +18,7 @@ from torch import nn
 
 from models import find_model_using_name, networks
 from models.inference.architecture import guess_network, load_weights
-from models.inference.tiling import reach
+from models.inference.tiling import Tick, reach
 from models.inference.trained import find
 from models.inference.translate import translate_pixels
 from models.networks.blocks import make_channels_last
@@ -82,9 +82,11 @@ class Translator:
         except NotTaken as error:
             raise UserError(f"a picture {error}") from error
 
-    def translate_read(self, images: Iterable[tuple[Image.Image, Image.Image | None]]) -> list[Image.Image]:
+    def translate_read(
+        self, images: Iterable[tuple[Image.Image, Image.Image | None]], tick: Tick = lambda *_: None
+    ) -> list[Image.Image]:
         """The same of pictures as ``Reader.open_with_transparency`` gives them; they are let go of one by one, as large
-        ones have to be."""
+        ones have to be. ``tick(done, of)`` comes after each pass of those that go in tiles."""
         read = [(np.atleast_3d(np.asarray(image)), alpha) for image, alpha in images]
         pixels, alphas = {i: array for i, (array, _) in enumerate(read)}, [alpha for _, alpha in read]
         del read
@@ -93,7 +95,7 @@ class Translator:
             shape = next(iter(pixels.values())).shape
             same = {i: pixels.pop(i) for i in [i for i, array in pixels.items() if array.shape == shape]}
             with configured(self.precision):
-                translated = translate_pixels(self.net, list(same.values()), self.tile)
+                translated = translate_pixels(self.net, list(same.values()), self.tile, tick)
             for i in same:
                 results[i] = to_image(translated.pop(0))
         for i, alpha in enumerate(alphas):

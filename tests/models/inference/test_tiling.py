@@ -115,7 +115,9 @@ def test_tiles_are_close_to_one_pass_with_its_own_statistics():
 def test_the_network_is_left_as_it_was():
     net = generator("resnet_4blocks", norm="batch")
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    translate_tiles(net, runner(net), picture(260, 260), tile=256)
+    ticks = []
+    translate_tiles(net, runner(net), picture(260, 260), tile=256, tick=lambda *done: ticks.append(done))
+    assert [done for done, _ in ticks] == list(range(1, len(ticks) + 1)) and {of for _, of in ticks} == {len(ticks)}
     assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
     assert not any("forward" in vars(module) for module in net.modules())
 
@@ -164,9 +166,9 @@ def test_pieces_cover_an_axis_and_only_use_pixels_with_surroundings(blocks, tile
 def test_crops_are_inside_and_cover_nearly_everything(height, width, stride):
     height, width = (max(1, side // 8 // stride) * stride for side in (height, width))
     pixels = np.zeros((height, width, 1), np.uint8)
-    batches = list(tiling.crops(pixels, stride, 512 * 512))
-    area = sum(b.shape[0] * b.shape[2] * b.shape[3] for b in batches)
-    assert all(b.shape[2] % stride == 0 and b.shape[3] % stride == 0 for b in batches)
+    found = [crop for batch in tiling.crops(pixels, stride, 512 * 512) for crop in batch]
+    area = sum(crop.size for crop in found)
+    assert all(crop.shape[0] % stride == 0 and crop.shape[1] % stride == 0 for crop in found)
     counts = [max(1, round(side / tiling.CROP)) for side in (height, width)]
     assert area >= (height - counts[0] * stride) * (width - counts[1] * stride)
     assert area <= height * width

@@ -26,16 +26,11 @@ ROOT = Path(__file__).resolve().parents[3]
 visdom = pytest.importorskip("visdom")
 
 import start_visdom  # noqa: E402
+from free_port import free_port  # noqa: E402
 from tiny_run import CONTRASTIVE, Run, draw_images  # noqa: E402
 
 from util.loggers.visdom_logger import VisdomLogger, connect  # noqa: E402
 from util.run.checkpoints import Position  # noqa: E402
-
-
-def free_port() -> int:
-    with socket.socket() as any_port:
-        any_port.bind(("127.0.0.1", 0))
-        return any_port.getsockname()[1]
 
 
 class Server:

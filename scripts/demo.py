@@ -1,0 +1,153 @@
+"""Try a trained model in the browser: drop a photo, paste one or take one with the camera.
+
+    python scripts/demo.py                              # the weights that the repository holds
+    python scripts/demo.py --name h2z
+    python scripts/demo.py --weights latest_net_G.pth
+
+Needs gradio: pip install gradio. The page is served to this machine alone, without network. Uploads are deleted when
+the program ends. Pictures are read and keep their size as in translate.py; large ones go in tiles.
+"""
+
+import argparse
+import importlib.util
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+import repository  # noqa: F401
+
+from models.inference import trained
+from models.inference.files import translate_files
+from models.inference.tiling import Tick
+from models.inference.translator import Translator
+from util import pictures
+from util.device_kinds import PRECISIONS, add_flags
+from util.devices import choose_device
+from util.errors import UserError, run
+from util.flag_types import non_negative_int, positive_int
+from util.pictures import readers_of_run, remarks
+
+HOST = "127.0.0.1"
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    trained.add_flags(add)
+    add("--port", type=positive_int, default=7860, help="of the page (default: 7860)")
+    add("--precision", choices=PRECISIONS, help="arithmetic; without the flag that of the training, of a file fp32")
+    add("--tile", type=non_negative_int, help="pixels: larger pictures than this squared go in tiles; 0: never")
+    add("--eval", action="store_true", help="batch norm and dropout in evaluation mode")
+    add_flags(add)
+    pictures.add_flags(add)
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    args = arguments()
+    if importlib.util.find_spec("gradio") is None:
+        raise UserError("the page needs gradio: pip install gradio")
+    check_port(args.port)
+    models = Models(args)
+    models.translator(models.choices[0], args.ema)  # what can't be loaded is said before the page opens
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that uploads are deleted then, too
+    uploads = tempfile.mkdtemp(prefix="negcut-demo-")
+    try:
+        serve(models, args.port, uploads)
+    finally:
+        shutil.rmtree(uploads, ignore_errors=True)
+
+
+def serve(models: "Models", port: int, uploads: str) -> None:
+    """Until the program is told to end."""
+    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": uploads, "HF_HUB_OFFLINE": "1"}
+    for name in ("no_proxy", "NO_PROXY"):  # gradio asks its own page whether it is there
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), HOST]))
+    from util.pages.demo_page import build, theme  # gradio reads the environment when it is imported
+
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    page = build(models)
+    try:
+        page.queue().launch(
+            server_name=HOST, server_port=port, share=False, quiet=True, prevent_thread_lock=True, ssr_mode=False,
+            theme=theme(), footer_links=[], inbrowser=False, show_error=True,
+        )  # fmt: skip
+        print(f"open http://{HOST}:{port}  (Ctrl-C ends it)", flush=True)
+        while True:
+            threading.Event().wait(3600)
+    finally:
+        page.close(verbose=False)
+
+
+def check_port(port: int) -> None:
+    with socket.socket() as wanted:
+        if os.name != "nt":  # where the flag would let two programs listen
+            wanted.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            wanted.bind((HOST, port))
+        except (OSError, OverflowError):
+            other = port + 1 if port < 65535 else 7860
+            raise UserError(f"--port {port} is taken or not allowed; choose another, such as {other}") from None
+
+
+class Models:
+    """The networks that the page offers, loaded when they are first asked for.
+
+    choices: what can be chosen, the first at the start: names of the repository's weights, or epochs. label: what they
+    are. averages: whether averaged weights were saved.
+    """
+
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        shipped = trained.shipped() if args.name is None and args.weights is None else []
+        if shipped:
+            args.weights = shipped[0]
+        self.source, epoch, _ = trained.chosen(args)
+        self.label, self.choices = ("Weights", shipped) if shipped else ("Epoch", saved_epochs(self.source, epoch))
+        self.averages = self.source.is_dir() and any(self.source.glob("*_net_G*_ema.pth"))
+        self.title = args.name or self.source.stem
+        self.device = choose_device(args.gpu_ids, args.device)
+        self.reader, _ = readers_of_run(self.source, args.value_range, args.max_pixels)
+        self.translator = lru_cache(maxsize=2)(self._load)
+
+    def about(self) -> str:
+        """What the repository says of its weights, or nothing."""
+        known = trained.about(self.source)
+        said = [known[key] for key in ("about", "licence") if key in known]
+        return "".join(f"{text[0].upper()}{text[1:]}. " for text in said)
+
+    def translate(self, path: Path, target: Path, choice: str, average: bool, tick: Tick) -> list[str]:
+        """Write ``target``, as translate.py does it; what is used in part of the picture. ``UserError`` for one that
+        can't be read."""
+        (facts,) = self.reader.check_each([path])
+        if isinstance(facts, UserError):
+            raise facts
+        said = list(remarks([path], [facts], self.reader.value_range, path.name))
+        bad = translate_files(self.translator(choice, average), {target: path}, tick=tick)
+        if bad:
+            raise UserError(bad[path])
+        return said
+
+    def _load(self, choice: str, average: bool) -> Translator:
+        args = self.args
+        net = f"{args.net or 'G'}_ema" if average else args.net
+        source, epoch = (choice, "latest") if self.label == "Weights" else (self.source, choice)
+        return Translator(source, epoch, net, self.device, args.precision, args.tile, args.eval, self.reader)
+
+
+def saved_epochs(source: Path, first: str) -> list[str]:
+    """Those of an experiment's generator: ``first``, then latest and best, then the newest; of a file that alone."""
+    names = {path.name.split("_net_")[0] for path in source.glob("*_net_G*.pth")} if source.is_dir() else set()
+    numbers = sorted((name for name in names if name.isdecimal()), key=int, reverse=True)
+    return list(dict.fromkeys([first, *(name for name in ("latest", "best") if name in names), *numbers]))
+
+
+if __name__ == "__main__":
+    run(main)
