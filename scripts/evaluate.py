@@ -3,6 +3,7 @@
 python scripts/evaluate.py datasets/horse2zebra/testB results/NAME/test_latest/images/fake_B
 python scripts/evaluate.py datasets/horse2zebra/testB results/NAME/test_200/images/fake_B \\
     --inputs datasets/horse2zebra/testA --target_class 340 --name NAME --epoch 200
+python scripts/evaluate.py results/NAME/test_latest/images/real_B results/NAME/test_latest/images/fake_B --paired
 python scripts/evaluate.py testB translated --protocol horse2zebra --feature_space inception
 """
 
@@ -23,6 +24,7 @@ from util.loggers.jsonl import read
 from util.metrics.evaluator import Evaluator
 from util.metrics.features import resolve
 from util.metrics.images import RESIZES, pair_by_name, read_image
+from util.metrics.pairs import pair_scores
 from util.metrics.protocols import PROTOCOLS
 from util.metrics.records import append_scores, format_score, summary, summary_line
 from util.metrics.structure import outside_scores, read_pair, structure_scores
@@ -36,6 +38,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("real", type=Path, help="folder of real images of the target domain")
     add("generated", type=Path, help="folder of translations")
     add("--inputs", type=Path, help="folder of the translated images, by the same names: adds structure similarity")
+    add("--paired", action="store_true", help="real holds each translation's answer, by the same names: PSNR and SSIM")
     add("--mask_dir", type=Path, help="folder of masks (white: the object), by the same names; needs --inputs")
     add("--target_class", type=int, metavar="N", help="share of images of this ImageNet class (zebra 340)")
     add(
@@ -95,8 +98,10 @@ def evaluate(opt: argparse.Namespace) -> None:
     inputs = pair_by_name(opt.generated, opt.inputs, "--inputs") if opt.inputs else []
     masks = pair_by_name(opt.generated, opt.mask_dir, "--mask_dir") if opt.mask_dir else []
 
+    answers = pair_by_name(opt.generated, opt.real, "--paired") if opt.paired else []
+
     rows = {}
-    content = {}  # the scores against the inputs, which no resize changes
+    content = {}  # the scores against inputs and answers, which no resize changes
     for resize in _resizes(opt, len(translations)):
         evaluator = Evaluator(
             real,
@@ -113,6 +118,10 @@ def evaluate(opt: argparse.Namespace) -> None:
         rows[resize] = evaluator.score(translations)
         if inputs and not content:
             content = _against_inputs(evaluator, inputs, masks, opt.generated, reader_of_inputs)
+    if answers:
+        content |= _of_images(
+            opt.generated, answers, pair_scores(read_pair(real, made, reader) for made, real in answers)
+        )
     for scores in rows.values():
         scores.update(content)
 
@@ -157,9 +166,7 @@ def _against_inputs(evaluator: Evaluator, inputs: list, masks: list, generated: 
     """Structure, of each image on its result page too, class of the inputs, change outside the masks."""
     device = evaluator.space.device
     structure = structure_scores((read_pair(source, made, reader) for made, source in inputs), device)
-    names = [made.stem for made, _ in inputs]
-    add_scores(generated, {score: dict(zip(names, values, strict=True)) for score, values in structure.items()})
-    scores = {score: float(np.mean(values)) for score, values in structure.items()}
+    scores = _of_images(generated, inputs, structure)
     if evaluator.target_class is not None:
         scores[f"class_{evaluator.target_class}_inputs"] = evaluator.class_share(
             reader.array(source) for _, source in inputs
@@ -170,6 +177,13 @@ def _against_inputs(evaluator: Evaluator, inputs: list, masks: list, generated: 
             (*read_pair(source, made, reader), read_image(mask)) for (made, source), (_, mask) in pairs
         )
     return scores
+
+
+def _of_images(generated: Path, pairs: list, values: dict[str, list[float]]) -> dict[str, float]:
+    """The mean of each score; each image's own goes to its result page."""
+    names = [made.stem for made, _ in pairs]
+    add_scores(generated, {score: dict(zip(names, each, strict=True)) for score, each in values.items()})
+    return {score: float(np.mean(each)) for score, each in values.items()}
 
 
 def _total_images(path: Path, epoch: int) -> int:

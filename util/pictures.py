@@ -229,6 +229,11 @@ def source_side(opt) -> str:
     return "A" if opt.direction == "AtoB" else "B"
 
 
+def target_side(opt) -> str:
+    """The side whose look translations take."""
+    return "B" if source_side(opt) == "A" else "A"
+
+
 def reader_for(opt, side: str = "A") -> Reader:
     """As ``--value_range`` and ``--max_pixels`` say for the pictures of side "A" or "B"."""
     numbers = opt.value_range

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from util import distributed
 from util.errors import UserError, warn
 from util.images import result_name, tensor2im
-from util.pictures import source_side
+from util.metrics.pairs import pair_scores
+from util.pictures import source_side, target_side
 from util.run.undisturbed import undisturbed
 
 SAMPLES = 8  # pictures on the training page
@@ -21,11 +21,12 @@ class Validation:
     """Scores are those of scripts/evaluate.py on the files of test.py: the same images, as 8-bit pictures, translations
     and real images at one size."""
 
-    def __init__(self, opt, dataset, references: "TargetImages", device):
+    def __init__(self, opt, dataset, references: "TargetImages", device, answers: bool = False):
         from util.metrics.evaluator import Evaluator  # here: it takes seconds to import
 
         self.dataset = dataset
         self.source = source_side(opt)
+        self.answer = target_side(opt) if answers else None
         self.count = int(min(opt.eval_num, len(dataset)))
         self.world_size = opt.world_size
         self.told: set[str] = set()
@@ -43,7 +44,7 @@ class Validation:
         Ranks share the translating; rank 0 scores, the others return None."""
         nets = {"": model.generator()} | ({"_ema": model.netG_ema} if model.netG_ema else {})
         with undisturbed(model):
-            share = [(path, self.translate(model, nets, real)) for path, real in self.images()]
+            share = [(path, self.translate(model, nets, batch)) for path, batch in self.images()]
         shares = distributed.gather(share)
         if shares is None:
             return None
@@ -51,67 +52,78 @@ class Validation:
         translated = [item for turn in turns for item in turn][: self.count]
         scores = {}
         for ending in nets:
-            found = self.score([pictures["output" + ending] for _, pictures in translated])
+            found = self.score([(pictures.get("target"), pictures["output" + ending]) for _, pictures in translated])
             scores |= {k + ending if isinstance(v, float) else k: v for k, v in found.items()}
         names: set[str] = set()
         return scores, {result_name(path, names): pictures for path, pictures in translated[:SAMPLES]}
 
-    def score(self, translations: list) -> dict:
-        """The evaluator's scores; what it warns about is told once a run."""
+    def score(self, pairs: list) -> dict:
+        """The evaluator's scores of (answer or None, translation); what it warns about is told once a run."""
         with warnings.catch_warnings(record=True) as caught:
-            found = self.evaluator.score(translations)
+            found = self.evaluator.score([translation for _, translation in pairs])
         for message in {str(warning.message) for warning in caught} - self.told:
             warn(message)
             self.told.add(message)
+        if self.answer:
+            found |= {name: float(np.mean(values)) for name, values in pair_scores(pairs).items()}
         return found
 
     def images(self):
-        """(path, image) of this rank's share."""
+        """(path, batch) of this rank's share."""
         for number, batch in enumerate(self.dataset):
             if number * self.world_size >= self.count:
                 return
-            yield batch[self.source + "_paths"][0], batch[self.source]
+            yield batch[self.source + "_paths"][0], batch
 
-    def translate(self, model, nets: dict, real: torch.Tensor) -> dict:
+    def translate(self, model, nets: dict, batch: dict) -> dict:
         """Pictures by label."""
+        real = batch[self.source]
         pictures = {"input": tensor2im(real)}
         for ending, net in nets.items():
             pictures["output" + ending] = tensor2im(model.translate(real, net))
-        return pictures
+        return pictures | ({"target": tensor2im(batch[self.answer])} if self.answer else {})
 
 
 class TargetImages:
     """All images of the target side as test.py writes ``real_B``: uint8 (H, W, 3)."""
 
-    def __init__(self, create_dataset, test_opt, folder: Path):
-        opt = copy.copy(test_opt)
-        opt.dataset_mode, opt.dataroot, opt.input_nc = "single", str(folder), opt.output_nc
-        opt.direction = "BtoA" if opt.direction == "AtoB" else "AtoB"  # --value_range: that of the target side
-        opt.world_size = 1  # rank 0 goes through them all
-        self.images = create_dataset(opt)
+    def __init__(self, images, side: str):
+        self.images, self.side = images, side
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return (tensor2im(image) for batch in self.images for image in batch["A"])
+        return (tensor2im(image) for batch in self.images for image in batch[self.side])
+
+
+def target_images(create_dataset, test_opt, folder: Path, paired: bool) -> TargetImages:
+    opt = copy.copy(test_opt)
+    opt.world_size = 1  # rank 0 goes through them all
+    if paired:
+        return TargetImages(create_dataset(opt), target_side(opt))
+    opt.dataset_mode, opt.dataroot, opt.input_nc = "single", str(folder), opt.output_nc
+    opt.direction = "BtoA" if opt.direction == "AtoB" else "AtoB"  # --value_range: that of the target side
+    return TargetImages(create_dataset(opt), "A")
 
 
 def create_validation(opt, create_dataset, test_opt, device) -> Validation | None:
     """None with ``--eval_freq 0``, or where there is no test split to evaluate."""
     if not opt.eval_freq:
         return None
-    folders = [Path(opt.dataroot) / f"test{side}" for side in "AB"]
+    paired = opt.dataset_mode == "aligned"
+    splits = ["test"] if paired else ["test" + source_side(opt), "test" + target_side(opt)]
+    folders = [Path(opt.dataroot) / split for split in splits]
     missing = [str(folder) for folder in folders if not folder.is_dir()]
     if missing:
         if not opt.quiet:
             print(f"no scores during training: {' and '.join(missing)} missing")
         return None
     try:
-        references = TargetImages(create_dataset, test_opt, folders[1 if opt.direction == "AtoB" else 0])
+        references = target_images(create_dataset, test_opt, folders[-1], paired)
         dataset = create_dataset(test_opt)
     except UserError as error:
         raise UserError(f"{error}; or --eval_freq 0 trains without scores") from None
     if min(len(references), len(dataset), opt.eval_num) < 2:
-        raise UserError("--eval_freq needs at least 2 images in testA and in testB; 0 trains without scores")
-    return Validation(opt, dataset, references, device)
+        raise UserError(f"--eval_freq needs at least 2 images in {' and in '.join(splits)}; 0 trains without scores")
+    return Validation(opt, dataset, references, device, answers=paired)

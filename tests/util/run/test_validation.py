@@ -49,6 +49,11 @@ def rows(run: Run) -> list[dict]:
     return [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
 
 
+def same_scores(trained: dict, own: dict) -> None:
+    for key, value in own.items():
+        assert trained[key] == (pytest.approx(value, rel=1e-6) if isinstance(value, float) else value), key
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
 @pytest.mark.filterwarnings("ignore:FD-effnet_lite0 of")
@@ -70,8 +75,7 @@ def test_scores_are_those_of_evaluate_on_the_files_of_test(direction, new_run, i
 
     assert len(own) == 8  # two distances, the standard error of one, two counts, three notes
     assert own["size"] == row["scores"]["size"] == "16x16"
-    for key, value in own.items():
-        assert row["scores"][key] == (pytest.approx(value, rel=1e-6) if isinstance(value, float) else value), key
+    same_scores(row["scores"], own)
     averaged = {key for key in row["scores"] if key.endswith("_ema")}
     assert averaged == {"FD-effnet_lite0-16px_ema", "KD-effnet_lite0-16px_ema", "KD-effnet_lite0-16px_se_ema"}
     assert row["scores"]["FD-effnet_lite0-16px_ema"] != row["scores"]["FD-effnet_lite0-16px"]
@@ -85,6 +89,47 @@ def test_scores_are_those_of_evaluate_on_the_files_of_test(direction, new_run, i
     )
     whole = json.loads((tmp_path / "own.jsonl").read_text().splitlines()[1])["scores"]
     assert whole["size"] == "of 3 sizes" and "FD-effnet_lite0-mixed" in whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+@pytest.mark.filterwarnings("ignore:FD-effnet_lite0 of")
+def test_pairs_are_scored_against_their_other_halves(direction, tmp_path, monkeypatch):
+    rng = np.random.default_rng(2)
+    for split, count in (("train", 2), ("test", 3)):
+        (tmp_path / "pairs" / split).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 256, (24, 48, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pairs" / split / f"{i}.png")
+    start = [
+        f"--dataroot={tmp_path / 'pairs'}",
+        "--model=pix2pix",
+        "--netG=resnet_4blocks",
+        "--no_dropout",
+        f"--direction={direction}",
+    ]
+    run = Run(tmp_path / "run", monkeypatch, *start, "--feature_space=effnet_lite0")
+    assert run("--n_epochs=1", "--n_epochs_decay=0", "--eval_freq=1") == 0
+    (row,) = rows(run)
+
+    argv = [
+        "test.py",
+        "--name=run",
+        f"--checkpoints_dir={tmp_path}",
+        f"--results_dir={tmp_path}/results",
+        "--gpu_ids=-1",
+    ]
+    monkeypatch.setattr(sys, "argv", [*argv, "--quiet"])
+    test_script.main()
+    made = tmp_path / "results" / "run" / "test_latest" / "images"
+    evaluate.main(
+        [f"{made}/real_B", f"{made}/fake_B", "--paired", "--feature_space=effnet_lite0", f"--out={tmp_path}/own.jsonl"]
+    )
+    own = json.loads((tmp_path / "own.jsonl").read_text())["scores"]
+    assert own["references"] == 3 and 5 < own["PSNR"] < 20 and -1 < own["SSIM"] < 1
+    same_scores(row["scores"], own)
+    page = (made.parent / "scores.js").read_text()
+    assert "PSNR" in page and "SSIM" in page
 
 
 SCORES = {"FID": [50.0, 30.0, 40.0, 31.0, 20.0, 20.0], "class_340": [0.1, 0.3, 0.2, 0.6, 0.6, 0.5]}
