@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import functools
 import json
 import math
 import re
@@ -60,7 +61,10 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
     argv = sys.argv[1:] if argv is None else argv
     parser = _common_parser(argv, is_train)
     known = parser.parse_known_args()[0]
-    saved = _saved_options(known, is_needed=parser.argv == argv) if not is_train or known.continue_train else {}
+    saved = {}
+    if not is_train or known.continue_train:
+        find = functools.partial(_saved_options, known, is_needed=parser.argv == argv)
+        saved = distributed.found_by_rank_0(f"saved options of {known.name}", find)
     parser.take_saved(saved)
     for kind, title, package in (("model", "model", models), ("dataset_mode", "dataset", data)):
         name = getattr(parser.parse_known_args()[0], kind)

@@ -145,17 +145,24 @@ def test_interrupted_and_resumed_equals_uninterrupted_on_two_ranks(images, tmp_p
 
 
 def trained_elsewhere(rank, flags, folders, after=None):
-    return trained(rank, [*flags, f"--checkpoints_dir={folders[rank]}"], after)
+    try:
+        return trained(rank, [*flags, f"--checkpoints_dir={folders[rank]}"], after)
+    except UserError as error:
+        return str(error)
 
 
-def test_rank_0_alone_needs_the_state(images, tmp_path):
-    """As on two machines without a common folder; the flags are given again, since rank 1 has no saved ones."""
+def test_rank_0_alone_needs_the_state_and_the_saved_options(images, tmp_path):
+    """As on two machines without a common folder."""
     whole, folders = tmp_path / "whole", [tmp_path / "one", tmp_path / "two"]
     flags = flags_for(tmp_path / "run", images, "--model=cut")
     assert run_ranks(2, trained, flags_for(whole, images, "--model=cut")) == [0, 0]
     assert run_ranks(2, trained_elsewhere, flags, folders, (0, 2, "SIGTERM")) == [INTERRUPTED] * 2
     assert not list(folders[1].rglob("*.pt*"))
-    assert run_ranks(2, trained_elsewhere, [*flags, "--continue_train"], folders) == [0, 0]
+    resume = ["--name=run", "--gpu_ids=-1", "--continue_train"]
+    missing = f"there is no folder {tmp_path / 'none' / 'run'}; train it first"
+    answers = run_ranks(2, trained_elsewhere, resume, [tmp_path / "none", folders[0]])
+    assert all(missing in answer for answer in answers), answers
+    assert run_ranks(2, trained_elsewhere, resume, folders) == [0, 0]
     states = [checkpoints.load(folder / "latest_state.pt") for folder in (whole, folders[0] / "run")]
     for key in ("model", "ranks", "position"):
         assert first_difference(states[0][key], states[1][key]) is None

@@ -5,9 +5,11 @@ on GPUs go through NCCL, all else through gloo. A single process calls the same 
 """
 
 import atexit
+import functools
+import json
 import os
-from collections.abc import Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import torch
@@ -43,8 +45,40 @@ def start(opt) -> None:
     if kind != "cpu":
         backend = f"cpu:gloo,{kind}:{dist.Backend.default_device_backend_map[kind]}"
     with _together():
-        dist.init_process_group(backend, timeout=PATIENCE)
+        dist.init_process_group(
+            backend, store=_meeting_place(), rank=opt.rank, world_size=opt.world_size, timeout=PATIENCE
+        )
     atexit.register(dist.destroy_process_group)
+
+
+@functools.cache
+def _meeting_place() -> dist.Store:
+    return next(dist.rendezvous("env://", timeout=PATIENCE))[0]
+
+
+def found_by_rank_0(name: str, find: Callable[[], dict]) -> dict:
+    """What ``find`` returns on rank 0 (plain JSON), on every rank, also before they have joined by ``start``; its
+    ``UserError`` likewise."""
+    rank, world_size = environment()
+    if world_size == 1:
+        return find()
+    store = _meeting_place()
+    if rank > 0:
+        with _together():
+            found = json.loads(store.get(name))
+            store.set(f"{name}: heard by {rank}", "")
+        if "error" in found:
+            raise UserError(found["error"])
+        return found["value"]
+    try:
+        value = find()
+    except UserError as error:
+        store.set(name, json.dumps({"error": str(error)}))
+        with suppress(RuntimeError):  # the store may end with this process
+            store.wait([f"{name}: heard by {other}" for other in range(1, world_size)], timedelta(seconds=10))
+        raise
+    store.set(name, json.dumps({"value": value}))
+    return value
 
 
 def is_distributed() -> bool:
