@@ -19,14 +19,13 @@ exp(q.n_j / T) >= 0.01 exp(q.k / T), T = --nce_T. At T = 0.07: if its cosine is 
 import argparse
 import copy
 import math
-import shlex
-import sys
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import repository  # noqa: F401
 import torch
+from dominate import tags
 from PIL import Image, ImageDraw
 
 import options
@@ -49,7 +48,7 @@ from util.files import write_atomic
 from util.flag_types import positive_int
 from util.images import tensor2im
 from util.pages.comparison import loss_curve, read_run
-from util.pages.plots import Curve, picture, plot, table
+from util.pages.plots import Curve, picture, plot, plots, table
 
 EDGES = np.linspace(-1, 1, 101)  # of the histograms
 SHOWN_NEGATIVES = 6  # a query
@@ -124,9 +123,9 @@ def in_words(model: CUTModel, layers: list[Layer]) -> str:
     return ", ".join(f"{share:.1%} (layer {name})" for name, share in zip(model.nce_layers, shares, strict=True))
 
 
-def distributions(model: CUTModel, layers: list[Layer]) -> str:
+def distributions(model: CUTModel, layers: list[Layer]) -> tags.div:
     """The paper's Fig. 1, one plot a layer."""
-    plots, generated = [], hasattr(model, "netN")
+    figures, generated = [], hasattr(model, "netN")
     for name, layer in zip(model.nce_layers, layers, strict=True):
         curves = [histogram("positive", layer.positive, GREEN)]
         curves.append(histogram("generated negatives" if generated else "negatives", layer.negative, ORANGE))
@@ -134,8 +133,10 @@ def distributions(model: CUTModel, layers: list[Layer]) -> str:
             curves.append(histogram("other patches of the image", layer.other, GREY, filled=False))
         low = min(np.quantile(values, 0.001) for values in (layer.positive, layer.negative, layer.other))
         x_range = (max(-1, math.floor(low * 5) / 5), 1)
-        plots.append(plot(f"layer {name}", curves, "cosine with the query", "share (highest = 1)", x_range, (0, 1.05)))
-    return f'<div class="plots">{"".join(plots)}</div>'
+        figures.append(
+            plot(f"layer {name}", curves, "cosine with the query", "share (highest = 1)", x_range, (0, 1.05))
+        )
+    return plots(*figures)
 
 
 def histogram(name: str, values: np.ndarray, color: str, filled: bool = True) -> Curve:
@@ -145,7 +146,7 @@ def histogram(name: str, values: np.ndarray, color: str, filled: bool = True) ->
     )
 
 
-def over_training(folder: Path, model: CUTModel, measured: dict[str, list[Layer]]) -> str:
+def over_training(folder: Path, model: CUTModel, measured: dict[str, list[Layer]]) -> tags.div:
     """Hard negatives of each checkpoint; mean cosines as training recorded them."""
     numbered = {int(epoch): layers for epoch, layers in measured.items() if epoch.isdigit()}
     kinds = (
@@ -153,23 +154,23 @@ def over_training(folder: Path, model: CUTModel, measured: dict[str, list[Layer]
         if hasattr(model, "netN")
         else {"negative": "negatives"}
     )
-    plots = []
+    figures = []
     for kind, title in kinds.items() if len(numbered) > 1 else ():
         curves = []
         for i, name in enumerate(model.nce_layers):
             layers = [each[i] for each in numbered.values()]
             shares = [100 * hard_share(layer.positive, getattr(layer, kind), model.opt.nce_T) for layer in layers]
             curves.append(Curve(f"layer {name}", list(numbered), shares, dots=True))
-        plots.append(plot(f"hard {title}", curves, "epoch", "%", y_range=(0, 102)))
+        figures.append(plot(f"hard {title}", curves, "epoch", "%", y_range=(0, 102)))
     record = read_run(folder)
     for kind in ("negative", "positive"):
         tracks = {name: loss_curve([record], f"similarity_{kind}_{name}") for name in model.nce_layers}
         curves = [Curve(f"layer {name}", x, mean) for name, (x, mean, _) in tracks.items()]
-        plots.append(plot(f"recorded in training: query and {kind}", curves, "images", "mean cosine"))
-    return f'<div class="plots">{"".join(plots)}</div>'
+        figures.append(plot(f"recorded in training: query and {kind}", curves, "images", "mean cosine"))
+    return plots(*figures)
 
 
-def checkpoint_table(model: CUTModel, measured: dict[str, list[Layer]]) -> str:
+def checkpoint_table(model: CUTModel, measured: dict[str, list[Layer]]) -> tags.div:
     kinds = ("negative", "other") if hasattr(model, "netN") else ("negative",)
     head = ["epoch", "layer", "loss", "positive", "negatives", "hard", "other patches", "hard"][: 4 + 2 * len(kinds)]
     rows = []
@@ -186,32 +187,29 @@ def mean_and_spread(values: np.ndarray) -> str:
     return f"{values.mean():.3f} ± {values.std():.3f}"
 
 
-def regions(model: CUTModel, images: list[torch.Tensor], shown: int, points: list[tuple[float, float]]) -> str:
+def regions(model: CUTModel, images: list[torch.Tensor], shown: int, points: list[tuple[float, float]]) -> list:
     """The paper's Fig. 5: for each query a table with a row a layer."""
     sources, candidates = [tensor2im(image) for image in images], candidate_keys(model, images)
-    heads = ["layer", "query", "positive", *["nearest region"] * SHOWN_NEGATIVES]
-    head = "<tr>" + "".join(f"<th>{name}</th>" for name in heads) + "</tr>"
-    sections = ""
+    head = ["layer", "query", "positive", *["nearest region"] * SHOWN_NEGATIVES]
+    sections = []
     for index, image in enumerate(images[:shown]):
         translated = translate(model, image)
         output = tensor2im(translated.output)
         for x, y in points:
             queries = nearest_regions(model, translated, index, (x, y), candidates, SHOWN_NEGATIVES)
-            rows = ""
+            rows = []
             for name, query in zip(model.nce_layers, queries, strict=True):
-                cells = [picture(crop(each, query.place), 72) for each in (output, sources[index])]
-                found = zip(query.cosine, query.image, query.region, query.nearness, strict=True)
-                for cosine, owner, region, nearness in found:
-                    shown_region = picture(crop(sources[owner], region), 72)
-                    cells.append(f"{shown_region}q·n {cosine:.2f}<br>n·k {nearness:.2f}")
-                rows += f"<tr><td>{name}</td>{''.join(f'<td class=picture>{cell}</td>' for cell in cells)}</tr>"
+                row = [str(name), *(picture(crop(each, query.place), 72) for each in (output, sources[index]))]
+                for cosine, owner, region, nearness in zip(
+                    query.cosine, query.image, query.region, query.nearness, strict=True
+                ):
+                    words = f"q·n {cosine:.2f}", tags.br(), f"n·k {nearness:.2f}"
+                    row.append([picture(crop(sources[owner], region), 72), *words])
+                rows.append(row)
             at = x * output.shape[1], y * output.shape[0]
-            whole = ((sources[index], "source"), (output, "translation"))
-            both = "".join(
-                f"<td class=picture>{picture(marked(pixels, at), 160)}{label}</td>" for pixels, label in whole
-            )
-            sections += f"<h3>image {index + 1}, query at {x:g}, {y:g}</h3>"
-            sections += f'<div class="scroll beside"><table><tr>{both}</tr></table><table>{head}{rows}</table></div>'
+            whole = [picture(marked(pixels, at), 160) for pixels in (sources[index], output)]
+            sections.append(tags.h3(f"image {index + 1}, query at {x:g}, {y:g}"))
+            sections.append(tags.div(table(["source", "translation"], [whole]), table(head, rows), cls="beside"))
     return sections
 
 
@@ -237,34 +235,39 @@ def write_page(args: argparse.Namespace, opt, model: CUTModel, images: list, mea
     """One file, pictures included."""
     generated, temperature = hasattr(model, "netN"), model.opt.nce_T
     whose = f"generated by N (--netN {opt.netN})" if generated else "the other patches of the image"
-    older = "".join(
-        f"<details><summary>epoch {epoch}</summary>{distributions(model, layers)}</details>"
-        for epoch, layers in list(measured.items())[:-1]
-    )
+    older = (html.fold(f"epoch {epoch}", distributions(model, measured[epoch])) for epoch in list(measured)[:-1])
     last, folder = list(measured)[-1], Path(args.checkpoints_dir, args.name)
-    body = f"""<h2>How near negatives come to queries: epoch {last}</h2>
-<p>Cosines of queries (patches of the translation) with their positive (the source's patch at the same place) and with
-the negatives, {whose}, on {len(images)} images. The further the negatives reach to the right, to where the positives
-are, the harder they are. Every curve is scaled to its highest value.</p>
-{distributions(model, measured[last])}{older}
-<h2>Hard negatives over training</h2>
-<p>A negative is called hard if it weighs at least 1% of the positive in the loss: its cosine is then at most
-{-temperature * math.log(HARD):.2f} (temperature {temperature:g} times ln 100) below the positive's.</p>
-{over_training(folder, model, measured)}
-<h2>Checkpoints</h2><p>Mean ± standard deviation over all pairs; loss: the contrastive loss of the layer.</p>
-<details><summary>table</summary>{checkpoint_table(model, measured)}</details>
-<h2>The regions nearest to the hardest negatives: epoch {last}</h2>
-<p>For each query the {SHOWN_NEGATIVES} negatives of highest cosine with it (q·n). A generated negative is a vector, no
-patch: shown is the region, of all {len(images)} source images, whose key has the highest cosine with it (n·k); where
-that is low, the negative resembles nothing in the images. Pictures are a fifth of the image wide.</p>
-{regions(model, images, args.num_shown, args.queries)}"""
+    body = [
+        tags.h2(f"How near negatives come to queries: epoch {last}"),
+        tags.p(
+            "Cosines of queries (patches of the translation) with their positive (the source's patch at the same "
+            f"place) and with the negatives, {whose}, on {len(images)} images. The further the negatives reach to the "
+            "right, to where the positives are, the harder they are. Every curve is scaled to its highest value."
+        ),
+        distributions(model, measured[last]),
+        *older,
+        tags.h2("Hard negatives over training"),
+        tags.p(
+            "A negative is called hard if it weighs at least 1% of the positive in the loss: its cosine is then at "
+            f"most {-temperature * math.log(HARD):.2f} (temperature {temperature:g} times ln 100) below the positive's."
+        ),
+        over_training(folder, model, measured),
+        tags.h2("Checkpoints"),
+        tags.p("Mean ± standard deviation over all pairs; loss: the contrastive loss of the layer."),
+        html.fold("table", checkpoint_table(model, measured)),
+        tags.h2(f"The regions nearest to the hardest negatives: epoch {last}"),
+        tags.p(
+            f"For each query the {SHOWN_NEGATIVES} negatives of highest cosine with it (q·n). A generated negative is "
+            f"a vector, no patch: shown is the region, of all {len(images)} source images, whose key has the highest "
+            "cosine with it (n·k); where that is low, the negative resembles nothing in the images. Pictures are a "
+            "fifth of the image wide."
+        ),
+        *regions(model, images, args.num_shown, args.queries),
+    ]
     header = {"model": opt.model, "checkpoints": ", ".join(measured), "data": opt.dataroot}
     header |= {"options": {k: v for k, v in vars(opt).items() if k != "message"}}
-    title = f"{opt.easy_label or opt.name}: the negatives"
-    command = f"<details><summary>command</summary><pre>{html.text(shlex.join(['python', *sys.argv]))}</pre></details>"
-    out = args.out or folder / "negatives.html"
-    page = html.render("report", title=html.text(title), header=html.header(header) + command, body=body)
-    write_atomic(out, page)
+    title, out = f"{opt.easy_label or opt.name}: the negatives", args.out or folder / "negatives.html"
+    write_atomic(out, html.page("report", title, [*html.terms(header), html.command()], [tags.main(body)]))
     return out
 
 

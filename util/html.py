@@ -1,30 +1,32 @@
-"""Pages that open from the file system: templates filled in, and escaping for each place."""
+"""Pages that open from the file system. dominate puts them together and escapes; CSS and scripts lie in ``pages/``."""
 
-import html
 import os
-import re
+import shlex
+import sys
 from pathlib import Path
 from urllib.parse import quote
+
+from dominate import document, tags
+from dominate.util import raw
 
 from util import strict_json
 from util.files import write_atomic
 
-TEMPLATES = Path(__file__).parent / "pages"
+PAGES = Path(__file__).parent / "pages"
 
 
-def render(name: str, **parts: str) -> str:
-    """``pages/NAME.html`` with each ``{{part}}`` replaced; ``{{css}}`` and ``{{js}}`` by NAME's files.
+def page(name: str, title: str, head: list, body: list, **data) -> str:
+    """A whole page: a button for dark or light, the title and ``head`` in its header, then ``body``.
 
-    The parts are put in as they are: escape with ``text`` or ``script_json`` first.
+    ``pages/NAME.css`` and ``.js`` are put in; the script finds ``data`` as constants in capitals.
     """
-    parts["css"] = _template("base.css") + _template(f"{name}.css")
-    parts["js"] = _template("base.js") + _template(f"{name}.js")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _template(f"{name}.html"))
-
-
-def text(value) -> str:
-    """Any value as HTML text or attribute."""
-    return html.escape(_unicode(str(value)))
+    doc = _document(title)
+    doc.head.add(tags.meta(name="viewport", content="width=device-width, initial-scale=1"))
+    doc.head.add(tags.style(raw(_files(name, "css"))))
+    constants = "".join(f"const {key.upper()} = {script_json(value)};\n" for key, value in data.items())
+    theme = tags.button("◐", cls="theme", title="dark or light")
+    doc.add(tags.header(theme, tags.h1(title), *head), *body, tags.script(raw(f"\n{constants}{_files(name, 'js')}")))
+    return _text(doc)
 
 
 def url(path: str | Path) -> str:
@@ -40,21 +42,34 @@ def script_json(value) -> str:
     return dumped
 
 
-def header(values: dict) -> str:
+def terms(values: dict) -> list:
     """Plain values as one line of terms, each dict among them as a table that folds out."""
-    plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
-    line = "".join(f"<span><b>{text(key)}</b> {text(value)}</span>" for key, value in plain.items())
-    tables = (
-        f"<details><summary>{text(key)}</summary>{_terms(value)}</details>"
-        for key, value in values.items()
-        if isinstance(value, dict)
-    )
-    return f'<p class="terms">{line}</p>' + "".join(tables)
+    plain = (tags.span(tags.b(k), f" {v}") for k, v in values.items() if not isinstance(v, dict))
+    return [tags.p(plain, cls="terms"), *(fold(k, _table(v)) for k, v in values.items() if isinstance(v, dict))]
 
 
-def _terms(values: dict) -> str:
-    rows = "".join(f"<div><dt>{text(key)}</dt><dd>{text(value)}</dd></div>" for key, value in values.items())
-    return f'<dl class="options">{rows}</dl>'
+def fold(summary: str, *content) -> tags.details:
+    return tags.details(tags.summary(summary), *content)
+
+
+def command() -> tags.details:
+    """What this process was started by."""
+    return fold("command", tags.pre(shlex.join(["python", *sys.argv])))
+
+
+def _table(values: dict):
+    rows = (tags.div(tags.dt(key), tags.dd(str(value))) for key, value in values.items())
+    return tags.dl(rows, cls="options")
+
+
+def _document(title: str) -> document:
+    doc = document(title, lang="en")
+    doc.head.add(tags.meta(charset="utf-8"))
+    return doc
+
+
+def _text(doc: document) -> str:
+    return _unicode(doc.render(pretty=False))
 
 
 def _unicode(value: str) -> str:
@@ -62,8 +77,9 @@ def _unicode(value: str) -> str:
     return value.encode("utf-8", "replace").decode()
 
 
-def _template(name: str) -> str:
-    return (TEMPLATES / name).read_text(encoding="utf-8")
+def _files(name: str, ending: str) -> str:
+    paths = (PAGES / f"{each}.{ending}" for each in ("base", name))
+    return "".join(path.read_text(encoding="utf-8") for path in paths if path.exists())
 
 
 class HTML:
@@ -74,23 +90,24 @@ class HTML:
         self.img_dir = self.web_dir / "images"
         self.img_dir.mkdir(parents=True, exist_ok=True)
         self.names: set[str] = set()  # of the pictures that ``save_images`` wrote
-        self.body = ""
-        self.refresh = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
+        self.doc = _document(title)
+        if refresh:
+            self.doc.head.add(tags.meta(http_equiv="refresh", content=refresh))
+        self.add_header(title, tags.h1)
 
     def get_image_dir(self) -> str:
         return str(self.img_dir)
 
-    def add_header(self, words: str) -> None:
-        self.body += f"<h3>{text(words)}</h3>\n"
+    def add_header(self, words: str, tag=tags.h3) -> None:
+        self.doc.add(tag(words))
 
     def add_images(self, ims: list[str], txts: list[str], links: list[str], width: int = 400) -> None:
         """A row of pictures in ``images`` with words below; a click opens the link."""
         cells = (
-            f'<td><a href="images/{url(link)}"><img src="images/{url(im)}" width="{width}"></a><br>{text(words)}</td>'
-            for im, words, link in zip(ims, txts, links, strict=True)
+            tags.td(tags.a(tags.img(src=f"images/{url(im)}", width=width), href=f"images/{url(to)}"), tags.br(), words)
+            for im, words, to in zip(ims, txts, links, strict=True)
         )
-        self.body += f"<table><tr>{''.join(cells)}</tr></table>\n"
+        self.doc.add(tags.table(tags.tr(cells)))
 
     def save(self) -> None:
-        head = f'<!doctype html><meta charset="utf-8">{self.refresh}<title>{text(self.title)}</title>\n'
-        write_atomic(self.web_dir / "index.html", f"{head}<h1>{text(self.title)}</h1>\n{self.body}")
+        write_atomic(self.web_dir / "index.html", _text(self.doc))

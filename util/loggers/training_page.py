@@ -1,10 +1,10 @@
 """``checkpoints/NAME/web/index.html``: curves, scores, and pictures over training; opens from the file system."""
 
-import shlex
-import sys
 import time
 import zlib
 from pathlib import Path
+
+from dominate import tags
 
 from util import html
 from util.files import write_atomic
@@ -138,18 +138,39 @@ class TrainingPage(Logger):
 
     def _write_page(self) -> None:
         opt = self.opt
-        page = html.render(
-            "training_page",
-            title=html.text(opt.name),
-            header=html.header({"model": opt.model, "data": opt.dataroot, "options": plain_options(opt)}),
-            command=html.text(shlex.join(["python", *sys.argv])),
-            groups=html.script_json(GROUPS),
-            hints=html.script_json(HINTS),
-            few=str(FEW),
-            share=str(SHARE),
-            widest=str(WIDEST),
-        )
-        write_atomic(self.web / "index.html", page)
+        header = html.terms({"model": opt.model, "data": opt.dataroot, "options": plain_options(opt)})
+        checkpoints = html.fold("checkpoints", tags.p(id="checkpoints", cls="terms"))
+        head = [tags.p(id="state", cls="terms"), *header, html.command(), checkpoints]
+        constants = dict(groups=GROUPS, hints=HINTS, widest=WIDEST, few=FEW)
+        write_atomic(self.web / "index.html", html.page("training_page", opt.name, head, _body(), **constants))
+
+
+def _body() -> list:
+    """What the script fills. (The number 0 would leave an attribute out.)"""
+    play = tags.button("▶", id="play", title="play (space)")
+    slider = tags.input_(id="step", type="range", min="0", value="0")
+    smoothing = tags.input_(id="smoothing", type="range", min="0", max=0.3, step=0.01, value=SHARE)
+    folds = tags.button("open all", id="open"), " ", tags.button("close all", id="fold")
+
+    def section(name: str, title: list, *content) -> tags.section:
+        return tags.section(tags.h2(title), *content, id=name, hidden=True)
+
+    plots = tags.div(cls="plots")
+    return [
+        tags.main(
+            tags.noscript("This page draws its curves with JavaScript; the images lie in images/ and samples/."),
+            section(
+                "samples", ["The same images over training"],
+                tags.nav(play, slider, tags.span(id="at")), tags.div(cls="rows"),
+            ),
+            section("scores", ["Scores"], tags.div(cls="cards"), plots),
+            section("losses", ["Losses and speed ", tags.label("smoothing ", smoothing)], plots),
+            section("epochs", ["Images of each epoch ", *folds], tags.div(cls="list")),
+        ),
+        tags.footer(id="starts", hidden=True),
+        tags.button("new results: reload", id="reload", hidden=True),
+        tags.div(id="tip", hidden=True),
+    ]  # fmt: skip
 
 
 def where(progress: Progress) -> dict:

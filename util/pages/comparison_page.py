@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+from dominate import tags
 
 from util import html
 from util.files import write_atomic
@@ -19,7 +20,7 @@ from util.pages.comparison import (
     score_curve,
     spread,
 )  # fmt: skip
-from util.pages.plots import COLORS, Curve, picture, plot, table
+from util.pages.plots import COLORS, Curve, markdown, picture, plot, plots, table
 
 Experiments = dict[str, list[Run]]  # by title: the runs, one a seed
 
@@ -43,20 +44,19 @@ def write(out: Path, title: str, header: dict, experiments: Experiments, samples
         ("Samples", "The last weights of the first run of each experiment, on the first test images.",
          samples_table(samples)),
         *(
-            (f"{what} over {x}", "", f'<div class="plots">{"".join(plots)}</div>')
+            (f"{what} over {x}", "", plots(*drawn))
             for what, make, which in (("Scores", score_curve, score_names), ("Losses", loss_curve, losses))
             for x in ("images", "time")
-            if any(plots := [curves(experiments, make, name, x == "time", make is score_curve) for name in which])
+            if any(drawn := [curves(experiments, make, name, x == "time", make is score_curve) for name in which])
         ),
     ]  # fmt: skip
-    body = "".join(f"<h2>{head}</h2>{f'<p>{text}</p>' if text else ''}{content}" for head, text, content in sections)
-    page = html.render("report", title=html.text(title), header=html.header(header), body=body)
-    write_atomic(out / "index.html", page)
-    write_atomic(out / "table.md", f"{table(*scored, markdown=True)}\n{table(*contrast, markdown=True)}")
+    body = [(tags.h2(title), tags.p(text) if text else "", content) for title, text, content in sections]
+    write_atomic(out / "index.html", html.page("report", title, html.terms(header), [tags.main(body)]))
+    write_atomic(out / "table.md", f"{markdown(*scored)}\n{markdown(*contrast)}")
     values = {title: [run.scores for run in runs] for title, runs in experiments.items()}
     contrast = {title: [contrastive_term(run) for run in runs] for title, runs in experiments.items()}
     write_atomic(out / "scores.json", json.dumps({"scores": values, "contrast": contrast}, indent=1) + "\n")
-    return table(*scored, markdown=True)
+    return markdown(*scored)
 
 
 def score_table(experiments: Experiments) -> tuple[list[str], list[list[str]]]:
@@ -98,7 +98,7 @@ def number(values: list[float]) -> str:
     return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if math.isfinite(deviation) else "")
 
 
-def curves(experiments: Experiments, make, name: str, over_time: bool, dots: bool = False) -> str:
+def curves(experiments: Experiments, make, name: str, over_time: bool, dots: bool = False):
     """One plot of a loss or a score: a line an experiment, the band one standard deviation over its runs."""
     drawn = []
     for i, (title, runs) in enumerate(experiments.items()):
@@ -109,14 +109,10 @@ def curves(experiments: Experiments, make, name: str, over_time: bool, dots: boo
     return plot(name, drawn, "seconds of training" if over_time else "images")
 
 
-def samples_table(samples: dict[str, dict[str, list[np.ndarray]]]) -> str:
+def samples_table(samples: dict[str, dict[str, list[np.ndarray]]]) -> tags.div:
     """Rows are test images; columns the input, the truth, and the translation of each experiment's first run."""
     columns = {}
     for title, shown in samples.items():
         for label, images in shown.items():
             columns[label if not label.startswith("output") else f"{title}{label.removeprefix('output')}"] = images
-    head = "".join(f"<th>{html.text(label)}</th>" for label in columns)
-    body = ""
-    for cells in zip(*columns.values(), strict=True):
-        body += f"<tr>{''.join(f'<td class=picture>{picture(image)}</td>' for image in cells)}</tr>"
-    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+    return table(columns, (map(picture, row) for row in zip(*columns.values(), strict=True)))

@@ -3,13 +3,12 @@
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from dominate import svg, tags
 from PIL import Image
-
-from util import html
 
 COLORS = ("#4c8fd6", "#f0883e", "#3fa65a", "#d9534f", "#9a76c9", "#a0705f", "#d876b5", "#2bb3bd", "#bdb23a", "#999999")
 WIDTH, HEIGHT = 480, 250
@@ -33,11 +32,11 @@ class Curve:
 
 
 def plot(title: str, curves: list[Curve], x_label: str = "", y_label: str = "",
-         x_range: tuple | None = None, y_range: tuple | None = None) -> str:  # fmt: skip
-    """One <figure>; ``""`` where no curve has a finite point. Axes fit the curves and bands unless given."""
+         x_range: tuple | None = None, y_range: tuple | None = None) -> tags.figure | None:  # fmt: skip
+    """None where no curve has a finite point. Axes fit the curves and bands unless given."""
     curves = [curve for curve in curves if np.isfinite(np.asarray(curve.y, float)).any()]
     if not curves:
-        return ""
+        return None
     colors = [curve.color or COLORS[i % len(COLORS)] for i, curve in enumerate(curves)]
     x_low, x_high = x_range or _extent([c.x for c in curves], pad=0)
     bands = [band for c in curves for band in (c.low, c.high) if band is not None]
@@ -51,48 +50,52 @@ def plot(title: str, curves: list[Curve], x_label: str = "", y_label: str = "",
         share = (np.clip(np.asarray(value, float), y_low, y_high) - y_low) / (y_high - y_low)
         return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
-    marks = [_grid(x, y, (x_low, x_high), (y_low, y_high), x_label, y_label)]
+    def points(xs, ys) -> list[tuple[float, float]]:
+        return list(zip(x(xs), y(ys), strict=True))
+
+    image = svg.svg(
+        _grid(x, y, (x_low, x_high), (y_low, y_high), x_label, y_label),
+        xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img",
+    )  # fmt: skip
     for curve, color in zip(curves, colors, strict=True):
+        line = points(curve.x, curve.y)
         if curve.low is not None:
-            area = [
-                *zip(x(curve.x), y(curve.high), strict=True),
-                *list(zip(x(curve.x), y(curve.low), strict=True))[::-1],
-            ]
-            marks.append(f'<path d="{_path(area)}Z" fill="{color}" opacity=".18"/>')
-        points = list(zip(x(curve.x), y(curve.y), strict=True))
+            band = points(curve.x, curve.high) + points(curve.x, curve.low)[::-1]
+            image.add(svg.path(d=f"{_path(band)}Z", fill=color, opacity=0.18))
         if curve.filled:
-            area = [(points[0][0], y(0)), *points, (points[-1][0], y(0))]
-            marks.append(f'<path d="{_path(area)}Z" fill="{color}" opacity=".25"/>')
-        dash = ' stroke-dasharray="5 3"' if curve.dashed else ""
-        name = f"<title>{html.text(curve.name)}</title>"
-        marks.append(f'<path d="{_path(points)}" fill="none" stroke="{color}" stroke-width="1.8"{dash}>{name}</path>')
-        if curve.dots or len(points) == 1:
-            shown = [point for point in points if np.isfinite(point).all()]
-            marks += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{color}">{name}</circle>' for a, b in shown]
-    legend = "".join(
-        f'<span><i style="background:{color}"></i>{html.text(curve.name)}</span>'
-        for curve, color in zip(curves, colors, strict=True)
-    )
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(marks)}</svg>'
-    return f'<figure class="plot"><figcaption><b>{html.text(title)}</b>{legend}</figcaption>{svg}</figure>'
+            area = [(line[0][0], y(0)), *line, (line[-1][0], y(0))]
+            image.add(svg.path(d=f"{_path(area)}Z", fill=color, opacity=0.25))
+        dashes = "5 3" if curve.dashed else None
+        name = tags.title(curve.name)
+        image.add(svg.path(name, d=_path(line), fill="none", stroke=color, stroke_width=1.8, stroke_dasharray=dashes))
+        if curve.dots or len(line) == 1:
+            shown = [point for point in line if np.isfinite(point).all()]
+            image.add(svg.circle(name, cx=f"{a:.1f}", cy=f"{b:.1f}", r=3, fill=color) for a, b in shown)
+    legend = (tags.span(tags.i(style=f"background:{color}"), c.name) for c, color in zip(curves, colors, strict=True))
+    return tags.figure(tags.figcaption(tags.b(title), legend), image, cls="plot")
 
 
-def picture(image: np.ndarray, width: int = 128) -> str:
+def plots(*figures: tags.figure | None) -> tags.div:
+    """Those that there are, side by side."""
+    return tags.div((figure for figure in figures if figure), cls="plots")
+
+
+def picture(image: np.ndarray, width: int = 128) -> tags.img:
     """An (H, W, 3) uint8 image as an <img> that holds its own pixels, shown ``width`` CSS pixels wide."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "png")
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img src="data:image/png;base64,{data}" width="{width}" alt="">'
+    return tags.img(src=f"data:image/png;base64,{data}", width=width, alt="")
 
 
-def table(head: list[str], rows: list[list[str]], markdown: bool = False) -> str:
-    """Cells of plain text, as HTML or as Markdown."""
-    if markdown:
-        lines = [head, ["---"] * len(head), *rows]
-        return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-    body = "".join(f"<tr>{''.join(f'<td>{html.text(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    titles = "".join(f"<th>{html.text(cell)}</th>" for cell in head)
-    return f'<div class="scroll"><table><tr>{titles}</tr>{body}</table></div>'
+def table(head: Iterable, rows: Iterable[Iterable]) -> tags.div:
+    """Cells are text, elements or lists of both."""
+    body = (tags.tr(tags.td(cell) for cell in row) for row in rows)
+    return tags.div(tags.table(tags.tr(map(tags.th, head)), body), cls="scroll")
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in [head, ["---"] * len(head), *rows])
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
@@ -112,21 +115,20 @@ def _extent(values: list[Sequence[float]], pad: float) -> tuple[float, float]:
     return low - pad * (high - low), high + pad * (high - low)
 
 
-def _grid(x, y, x_range: tuple, y_range: tuple, x_label: str, y_label: str) -> str:
-    ink = 'fill="var(--soft, #666)" font-size="11"'
-    marks = []
+def _grid(x, y, x_range: tuple, y_range: tuple, x_label: str, y_label: str) -> list:
+    def words(text: str, **where):
+        return svg.text(text, fill="var(--soft, #666)", font_size=11, **where)
+
+    marks, centre = [], {"text_anchor": "middle"}
     for value in ticks(*y_range, 5):
-        line = f'x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"'
-        marks.append(f'<line {line} stroke="var(--line, #ddd)"/>')
-        marks.append(f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end" {ink}>{_short(value)}</text>')
+        at = f"{y(value):.1f}"
+        marks.append(svg.line(x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at, stroke="var(--line, #ddd)"))
+        marks.append(words(_short(value), x=LEFT - 6, y=f"{y(value) + 4:.1f}", text_anchor="end"))
     for value in ticks(*x_range, 6):
-        place = f'x="{x(value):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle"'
-        marks.append(f"<text {place} {ink}>{_short(value)}</text>")
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    marks.append(f'<text x="{middle}" y="{HEIGHT - 8}" text-anchor="middle" {ink}>{html.text(x_label)}</text>')
-    turned = f'transform="translate(12 {(HEIGHT - BOTTOM + TOP) / 2}) rotate(-90)" text-anchor="middle"'
-    marks.append(f"<text {turned} {ink}>{html.text(y_label)}</text>")
-    return "".join(marks)
+        marks.append(words(_short(value), x=f"{x(value):.1f}", y=HEIGHT - BOTTOM + 15, **centre))
+    marks.append(words(x_label, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 8, **centre))
+    turned = f"translate(12 {(HEIGHT - BOTTOM + TOP) / 2}) rotate(-90)"
+    return [*marks, words(y_label, transform=turned, **centre)]
 
 
 def _path(points) -> str:

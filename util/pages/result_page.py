@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+from dominate import tags
 from PIL import Image, ImageOps
 
 from util import html
@@ -62,16 +63,34 @@ class ResultPage:
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         rows = self._save_contact_sheet(labels)
-        page = html.render(
-            "result_page",
-            title=html.text(self.title),
-            header=html.header(self.header),
-            data=html.script_json(data),
-            sheet=f'<a href="contact_sheet.png" download>contact sheet ({rows} images)</a>' if rows else "",
-        )
+        page = html.page("result_page", self.title, html.terms(self.header), self._body(rows), page=data)
         _write_scores(self.folder, self.scores)
         write_atomic(self.folder / "index.html", page)
         return self.folder / "index.html"
+
+    def _body(self, sheet_rows: int) -> list:
+        """What the script fills."""
+        sheet = tags.a(f"contact sheet ({sheet_rows} images)", href="contact_sheet.png", download=True)
+        return [
+            tags.nav(
+                tags.input_(id="filter", type="search", placeholder="filter names  ( / )", aria_label="filter names"),
+                tags.label("sort ", tags.select(id="sort")),
+                tags.button("↑", id="order", title="turn the order round"),
+                tags.span(id="labels"),
+                tags.label("size ", tags.input_(id="size", type="range", min=48, max=512, step=4)),
+                tags.span(id="count"),
+                sheet if sheet_rows else "",
+                id="bar",
+            ),
+            tags.main(
+                tags.noscript("This page draws its grid with JavaScript; the images themselves lie in images/."),
+                tags.div(id="grid"),
+            ),
+            tags.footer(id="starts", hidden=True),
+            viewer(),
+            tags.script("let scores = {};"),
+            tags.script(src=SCORES),
+        ]
 
     def _save_contact_sheet(self, labels: list[str]) -> int:
         """Evenly over all rows. Drawn here: a page from the file system may not read its images' pixels."""
@@ -126,6 +145,29 @@ def disagreement(images: str | Path, files: list[Path]) -> str:
         [f"{len(gone)} of the page's {len(shown)} are not in it (first {unquote(Path(gone[0]).name)})"] if gone else []
     )
     return " and ".join(parts)
+
+
+class dialog(tags.html_tag):
+    """The one element that dominate lacks."""
+
+
+def viewer() -> dialog:
+    """Where pictures enlarge: two under a slider, or all side by side."""
+
+    def button(words: str, name: str, title: str) -> tags.button:
+        return tags.button(words, id=name, title=title)
+
+    choose = (tags.label(f"{side} ", tags.select(id=side)) for side in ("left", "right"))
+    bar = tags.nav(
+        tags.b(id="name"), tags.span(id="where"), tags.span(id="scores"), tags.span(cls="gap"),
+        tags.span(choose, id="choose"),
+        button("side by side", "mode", "slider or all side by side (s)"),
+        button("−", "smaller", "zoom out (-)"), tags.span(id="zoom"), button("+", "larger", "zoom in (+)"),
+        button("1:1", "pixel", "one image pixel on one screen pixel (1)"), button("fit", "fit", "fit the window (0)"),
+        button("←", "previous", "previous (←)"), button("→", "next", "next (→)"), button("✕", "close", "close (Esc)"),
+    )  # fmt: skip
+    keys = "← → image \xa0 space: swap \xa0 , . move the slider \xa0 + − 1 0 zoom \xa0 s side by side \xa0 Esc close"
+    return dialog(bar, tags.div(id="stage", tabindex="0", autofocus=True), tags.p(keys), id="viewer")
 
 
 def _write_scores(folder: Path, scores: dict) -> None:
