@@ -5,18 +5,20 @@ python scripts/evaluate.py datasets/horse2zebra/testB results/NAME/test_200/imag
     --inputs datasets/horse2zebra/testA --target_class 340 --name NAME --epoch 200
 python scripts/evaluate.py results/NAME/test_latest/images/real_B results/NAME/test_latest/images/fake_B --paired
 python scripts/evaluate.py testB translated --protocol horse2zebra --feature_space inception
+torchrun --nproc_per_node=4 scripts/evaluate.py testB translated        # processes share the images
 """
 
 import argparse
 import re
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import repository  # noqa: F401
 
-from util import pictures
+from util import distributed, pictures
 from util.device_kinds import add_flags
 from util.devices import choose_device
 from util.errors import UserError, run, warn
@@ -87,13 +89,14 @@ def evaluate(opt: argparse.Namespace) -> None:
         raise UserError("--mask_dir needs --inputs, the images that were translated")
     if (opt.batch_size is not None and opt.batch_size < 1) or (opt.size is not None and opt.size < 1):
         raise UserError("--batch_size and --size must be at least 1")
+    rank, _ = distributed.start_sharing(again="start the same command again")
     device = choose_device(opt.gpu_ids, opt.device)
     records, epoch = _records(opt)
     run_folder = opt.checkpoints_dir / opt.name if opt.name else None
     reader_of_inputs, reader = readers_of_run(run_folder, opt.value_range, opt.max_pixels)
-    translations, real = reader.find(opt.generated), reader.find(opt.real)
+    translations, real = distributed.by_first(lambda: (reader.find(opt.generated), reader.find(opt.real)))
     differs = disagreement(opt.generated, translations)
-    if differs:
+    if differs and rank == 0:
         warn(f"{opt.generated} and the page above it disagree: {differs}; all in the folder are scored")
     inputs = pair_by_name(opt.generated, opt.inputs, "--inputs") if opt.inputs else []
     masks = pair_by_name(opt.generated, opt.mask_dir, "--mask_dir") if opt.mask_dir else []
@@ -114,14 +117,15 @@ def evaluate(opt: argparse.Namespace) -> None:
             batch_size=opt.batch_size,
             cache_dir=None if opt.cache_dir == "none" else opt.cache_dir,
             reader=reader,
+            shared=True,
         )
         rows[resize] = evaluator.score(translations)
-        if inputs and not content:
+        if inputs and len(rows) == 1:
             content = _against_inputs(evaluator, inputs, masks, opt.generated, reader_of_inputs)
     if answers:
-        content |= _of_images(
-            opt.generated, answers, pair_scores(read_pair(real, made, reader) for made, real in answers)
-        )
+        content |= _of_images(opt.generated, answers, reader, pair_scores)
+    if rank > 0:
+        return
     for scores in rows.values():
         scores.update(content)
 
@@ -164,14 +168,11 @@ def _resizes(opt: argparse.Namespace, translations: int) -> tuple[str | None, ..
 
 def _against_inputs(evaluator: Evaluator, inputs: list, masks: list, generated: Path, reader: Reader) -> dict:
     """Structure, of each image on its result page too, class of the inputs, change outside the masks."""
-    device = evaluator.space.device
-    structure = structure_scores((read_pair(source, made, reader) for made, source in inputs), device)
-    scores = _of_images(generated, inputs, structure)
+    scores = _of_images(generated, inputs, reader, lambda pairs: structure_scores(pairs, evaluator.space.device))
     if evaluator.target_class is not None:
-        scores[f"class_{evaluator.target_class}_inputs"] = evaluator.class_share(
-            reader.array(source) for _, source in inputs
-        )
-    if masks:
+        share = evaluator.class_share([source for _, source in inputs], reader)
+        scores[f"class_{evaluator.target_class}_inputs"] = share
+    if masks and distributed.environment()[0] == 0:
         pairs = zip(inputs, masks, strict=True)
         scores |= outside_scores(
             (*read_pair(source, made, reader), read_image(mask)) for (made, source), (_, mask) in pairs
@@ -179,11 +180,17 @@ def _against_inputs(evaluator: Evaluator, inputs: list, masks: list, generated: 
     return scores
 
 
-def _of_images(generated: Path, pairs: list, values: dict[str, list[float]]) -> dict[str, float]:
-    """The mean of each score; each image's own goes to its result page."""
+def _of_images(generated: Path, pairs: list, reader: Reader, score: Callable) -> dict[str, float]:
+    """The mean of each score of the pairs, which ranks share; each image's own goes to its result page. On other ranks
+    than the first nothing."""
+    rank, ranks = distributed.environment()
+    own = score(read_pair(source, made, reader) for made, source in pairs[rank::ranks])
+    values = {name: distributed.gather_in_turns(each) for name, each in own.items()}
+    if rank > 0:
+        return {}
     names = [made.stem for made, _ in pairs]
-    add_scores(generated, {score: dict(zip(names, each, strict=True)) for score, each in values.items()})
-    return {score: float(np.mean(each)) for score, each in values.items()}
+    add_scores(generated, {name: dict(zip(names, each, strict=True)) for name, each in values.items()})
+    return {name: float(np.mean(each)) for name, each in values.items()}
 
 
 def _total_images(path: Path, epoch: int) -> int:

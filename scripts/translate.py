@@ -10,6 +10,10 @@ Transparency is kept, EXIF orientation applied, colours are taken to sRGB, 16 bi
 
 Films (.mp4 .m4v .mov .mkv .webm .avi, animated .gif) by name or pattern: frame by frame, with their times and sound. A
 film that was interrupted goes on where it was with the same command.
+
+Many pictures: --resume leaves out what is finished; processes of torchrun share the work, as jobs with --part I/N do.
+
+    torchrun --nproc_per_node=4 scripts/translate.py --name h2z photos/ --out zebras --resume
 """
 
 import argparse
@@ -21,15 +25,15 @@ from pathlib import Path
 import repository  # noqa: F401
 from tqdm.auto import tqdm
 
-from models.inference import trained
+from models.inference import note, trained
 from models.inference.files import translate_files
 from models.inference.films import check_installed, film_ending, is_film, open_film, translate_film
 from models.inference.translator import Translator, fingerprint
-from util import pictures
+from util import distributed, pictures
 from util.device_kinds import PRECISIONS, add_flags
 from util.devices import choose_device
 from util.errors import UserError, run
-from util.flag_types import non_negative_int, positive_int
+from util.flag_types import non_negative_int, part, positive_int
 from util.pictures import counted, ending_of, is_image_file, list_folder, natural, readers_of_run, tell
 
 ENDINGS = {"png": ".png", "jpg": ".jpg", "webp": ".webp"}
@@ -47,6 +51,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--precision", choices=PRECISIONS, help="arithmetic; without the flag that of the training, of a file fp32")
     add("--tile", type=non_negative_int, help="pixels: larger pictures than this squared go in tiles; 0: never")
     add("--eval", action="store_true", help="batch norm and dropout in evaluation mode")
+    add("--resume", action="store_true", help="leave out what the same command has finished in --out")
+    add("--part", type=part, default=(1, 1), metavar=part.metavar, help="the Ith of N jobs that share the files")
     add_flags(add)
     pictures.add_flags(add)
     add("--quiet", action="store_true", help="no progress bar")
@@ -55,38 +61,79 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
+    rank, ranks = distributed.start_sharing(again=distributed.AGAIN.format("--resume"))
+    args.quiet |= rank > 0
     source, epoch, net = trained.chosen(args)
-    jobs = find_jobs(args.inputs, args.out, args.format)
-    films = {path: jobs.pop(path) for path in list(jobs) if is_film(path)}
-    for path in films:
+    jobs = find_jobs(args.inputs, args.out, args.format, tells=rank == 0)
+    part, parts = args.part
+    jobs = dict(list(jobs.items())[part - 1 :: parts][rank::ranks])
+    for path in filter(is_film, jobs):
         check_installed(path)
     reader, _ = readers_of_run(source, args.value_range, args.max_pixels)
-    checked = dict(zip(jobs, reader.check_each(jobs), strict=True))
-    bad = {path: str(error) for path, error in checked.items() if isinstance(error, UserError)}
-    good = {path: facts for path, facts in checked.items() if path not in bad}
-    tell(list(good), list(good.values()), reader.value_range, "the inputs")
     translator = Translator(
         source, epoch, net, choose_device(args.gpu_ids, args.device), args.precision, args.tile, args.eval, reader
     )
+    settings = {"weights": fingerprint(translator.net), "precision": translator.precision, "tile": args.tile}
+    settings |= {"eval": args.eval, "quality": args.quality, "format": args.format, "value_range": reader.value_range}
+    settings |= {"device": translator.device.type}
+    bad, since = {}, distributed.by_first(lambda: begin(args.out, settings, args.resume))
+    todo = {path: target for path, target in jobs.items() if not (args.resume and note.is_made(target, since))}
+    films = {path: todo.pop(path) for path in list(todo) if is_film(path)}
+    if todo:
+        bad |= translate_pictures(translator, todo, args, f"share 1 of {ranks}" if ranks > 1 else None)
+    for path, target in films.items():
+        bad |= translate_one_film(translator, path, target, args, settings)
+    report(args.out, distributed.gather((len(jobs), len(jobs) - len(todo) - len(films), bad)))
+
+
+def report(out: Path, found: list | None) -> None:
+    """What all ranks did, on the first: (files, how many of them were there, those that could not be read)."""
+    if found is None:
+        return
+    count, there = (sum(each[i] for each in found) for i in (0, 1))
+    bad = {path: reason for *_, reasons in found for path, reason in reasons.items()}
+    print(f"{count - len(bad)} translations in {out}{f', {there} of them from before' if there else ''}")
+    if bad:
+        kind = "files" if any(map(is_film, bad)) else "images"
+        raise UserError(f"{len(bad)} of {count} {kind} could not be read: {'; '.join(list(bad.values())[:3])}")
+
+
+def begin(out: Path, settings: dict, resume: bool) -> int:
+    """``note.keep`` of the folder that is written to."""
+    others = note.differences(out, settings) if resume else None
+    if others:
+        names = " and ".join(name if name == "weights" else f"--{name}" for name in others)
+        raise UserError(f"--resume: {out} was begun with other {names}; give the same, or another --out")
+    if resume and others is None and out.exists():
+        print(f"--resume: nothing in {out} tells what it was made with, so everything is translated")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return note.keep(out, settings)
+    except OSError as error:
+        raise UserError(f"--out: {out} cannot be written ({error})") from error
+
+
+def translate_pictures(
+    translator: Translator, jobs: dict[Path, Path], args: argparse.Namespace, desc: str | None
+) -> dict[Path, str]:
+    """Write the targets; what could not be read comes back with the reason."""
+    checked = dict(zip(jobs, translator.reader.check_each(jobs), strict=True))
+    bad = {path: str(error) for path, error in checked.items() if isinstance(error, UserError)}
+    good = {path: facts for path, facts in checked.items() if path not in bad}
+    tell(list(good), list(good.values()), translator.reader.value_range, "the inputs")
     paths = list(good)
-    with tqdm(total=len(paths), unit=" images", disable=args.quiet or not paths or None) as bar:
+    with tqdm(total=len(paths), unit=" images", desc=desc, disable=args.quiet or not paths or None) as bar:
         for start in range(0, len(paths), args.batch_size):
             batch = {jobs[path]: path for path in paths[start : start + args.batch_size]}
             bad |= translate_files(translator, batch, args.quality)
             bar.update(len(batch))
-    for path, target in films.items():
-        bad |= translate_one_film(translator, path, target, args)
-    count = len(jobs) + len(films)
-    print(f"{count - len(bad)} translations in {args.out}")
-    if bad:
-        kind = "files" if films else "images"
-        raise UserError(f"{len(bad)} of {count} {kind} could not be read: {'; '.join(list(bad.values())[:3])}")
+    return bad
 
 
-def translate_one_film(translator: Translator, path: Path, target: Path, args: argparse.Namespace) -> dict[Path, str]:
+def translate_one_film(
+    translator: Translator, path: Path, target: Path, args: argparse.Namespace, settings: dict
+) -> dict[Path, str]:
     """Write ``target``; ``path`` comes back with the reason where it could not be read to its end."""
-    settings = {"weights": fingerprint(translator.net), "precision": translator.precision, "tile": translator.tile}
-    settings |= {"eval": args.eval, "quality": args.quality, "device": str(translator.device)}
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with closing(open_film(path, target, args.quality)) as film:
@@ -99,7 +146,7 @@ def translate_one_film(translator: Translator, path: Path, target: Path, args: a
     return {}
 
 
-def find_jobs(inputs: list[str], out: Path, format: str) -> dict[Path, Path]:
+def find_jobs(inputs: list[str], out: Path, format: str, tells: bool = True) -> dict[Path, Path]:
     """Each input file and the file to write: its own name, below its folder if that was the input."""
     relative: dict[Path, Path] = {}
     left_out: Counter = Counter()
@@ -121,7 +168,7 @@ def find_jobs(inputs: list[str], out: Path, format: str) -> dict[Path, Path]:
     if not relative:
         others = f", only {counted(left_out)}" if left_out else ""
         raise UserError(f"{', '.join(inputs)} holds no images{others}")
-    if left_out:
+    if left_out and tells:
         print(f"left out: {counted(left_out)}")
     jobs: dict[Path, Path] = {}
     taken: set[Path] = set()

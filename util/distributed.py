@@ -1,7 +1,8 @@
-"""Several processes (ranks) of one training, started by torchrun: who this one is, and what all of them agree on.
+"""Several processes (ranks) started by torchrun: who this one is, and what all of them agree on.
 
-Weights are equal everywhere and only gradients are exchanged; each rank has its own images, patches and noise. Tensors
-on GPUs go through NCCL, all else through gloo. A single process calls the same functions, which then return at once.
+In a training weights are equal everywhere and only gradients are exchanged; each rank has its own images, patches and
+noise. Tensors on GPUs go through NCCL, all else through gloo. A single process calls the same functions, which then
+return at once.
 """
 
 import atexit
@@ -11,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from itertools import zip_longest
 
 import torch
 import torch.distributed as dist
@@ -18,11 +20,13 @@ import torch.distributed as dist
 from util.errors import UserError
 
 PATIENCE = timedelta(hours=2)  # rank 0 may be evaluating; for a rank that hangs see util/run/rank_watch.py
+AGAIN = "start the same torchrun command with {} to go on"
 
 
 class Here:
     """How far this rank has come, for ``rank_watch``: every rank joins the same collectives in the same order."""
 
+    again = AGAIN.format("--continue_train") + " from the last checkpoint"  # where another rank was lost
     joined = 0  # collectives
     job: str | None = "starting"  # which may take as long as it needs: checking, compiling, scores, saving
 
@@ -38,16 +42,27 @@ def local_rank() -> int:
 
 
 def start(opt) -> None:
-    """Join the other ranks; does nothing where there are none."""
-    if opt.world_size == 1:
-        return
+    """Join the other ranks of a training; does nothing where there are none."""
     backend, kind = "gloo", opt.device.type
     if kind != "cpu":
         backend = f"cpu:gloo,{kind}:{dist.Backend.default_device_backend_map[kind]}"
+    _join(backend, PATIENCE)
+
+
+def start_sharing(again: str) -> tuple[int, int]:
+    """Join the other ranks of a script that shares files, where each takes as long as its files do: (rank, how many).
+    ``again``: what to do where one is lost."""
+    Here.again = again
+    _join("gloo", timedelta(days=365))
+    return environment()
+
+
+def _join(backend: str, patience: timedelta) -> None:
+    if environment()[1] == 1 or is_distributed():
+        return
     with _together():
-        dist.init_process_group(
-            backend, store=_meeting_place(), rank=opt.rank, world_size=opt.world_size, timeout=PATIENCE
-        )
+        rank, ranks = environment()
+        dist.init_process_group(backend, store=_meeting_place(), rank=rank, world_size=ranks, timeout=patience)
     atexit.register(dist.destroy_process_group)
 
 
@@ -163,6 +178,19 @@ def gather(value) -> list | None:
     return values
 
 
+def gather_in_turns(share: list) -> list | None:
+    """What ranks made of ``items[rank::ranks]``, as one list in the items' order, on rank 0; None on the others."""
+    shares, none = gather(share), object()
+    if shares is None:
+        return None
+    return [item for turn in zip_longest(*shares, fillvalue=none) for item in turn if item is not none]
+
+
+def by_first(call: Callable):
+    """What ``call()`` is on rank 0, which alone calls it, on every rank."""
+    return broadcast(call() if environment()[0] == 0 else None)
+
+
 def broadcast(value):
     """Rank 0's value, on every rank."""
     if not is_distributed():
@@ -193,7 +221,7 @@ def _together():
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"rank {environment()[0]} lost another rank ({reason}); the cause stands above or in that rank's output; "
-            "start the same torchrun command with --continue_train to go on from the last checkpoint"
+            f"{Here.again}"
         ) from error
 
 

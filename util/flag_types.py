@@ -56,6 +56,17 @@ def str2bool(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"must be true or false, not {text!r}")
 
 
+def part(text: str) -> tuple[int, int]:
+    """``3/8`` -> (3, 8): the third of eight parts."""
+    try:
+        i, n = (positive_int(number) for number in text.split("/"))
+    except (ValueError, argparse.ArgumentTypeError):
+        i, n = 1, 0
+    if i > n:
+        raise argparse.ArgumentTypeError(f"must be I/N with I from 1 to N, like 3/8, not {text!r}")
+    return i, n
+
+
 class ValueRange(argparse.Action):
     """``LOW HIGH``, or ``LOW HIGH LOW_B HIGH_B`` -> a list of numbers."""
 
@@ -88,3 +99,4 @@ def seconds(text: str) -> float:
 
 
 count_or_inf.metavar, seconds.metavar, layer_list.metavar, str2bool.metavar = "N", "TIME", "LAYERS", "true|false"
+part.metavar = "I/N"

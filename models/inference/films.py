@@ -5,7 +5,6 @@ its place below ``.NAME.parts``, and joined without encoding anything again at t
 segment that it was in.
 """
 
-import json
 import shutil
 from collections.abc import Callable
 from itertools import islice
@@ -13,10 +12,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from models.inference import note
 from models.inference.gif import Gif
 from models.inference.video import Video, find_av
 from util.errors import UserError, warn
-from util.files import replacing, write_atomic
+from util.files import replacing
 
 ENDINGS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 SEGMENT = 48  # frames: what a kill can cost
@@ -95,10 +95,8 @@ def prepare(parts: Path, source: Path, settings: dict) -> None:
     """The folder of segments, emptied where it belongs to other weights, flags or another source."""
     status = source.stat()
     key = {"source": source.name, "size": status.st_size, "changed": status.st_mtime_ns, "segment": SEGMENT} | settings
-    text = json.dumps(key, sort_keys=True, default=str)
-    note = parts / "note.json"
-    if parts.is_dir() and (not note.exists() or note.read_text() != text):
+    if parts.is_dir() and note.differences(parts, key) != []:
         warn(f"{parts} holds segments made with other weights, flags or another source: they are made anew")
         shutil.rmtree(parts)
     parts.mkdir(parents=True, exist_ok=True)
-    write_atomic(note, text)
+    note.keep(parts, key)

@@ -88,7 +88,7 @@ def tiny(command: str) -> list[str]:
 
 def shortened(command: str) -> list[str]:
     """Its words, with this interpreter and the flags that make it short."""
-    words = shlex.split(re.sub(r"^(\w+=\S+ )+", "", command))
+    words = shlex.split(re.sub(r"^(\w+=\S+ )+", "", command).replace("$SLURM_ARRAY_TASK_ID", "1"))
     words = [word.replace("cuda", "cpu") for word in words]
     script = next(word for word in words if word.endswith((".py", ".sh")))
     if words[0] == "torchrun":

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from ranks import run_ranks
 
 from scripts import evaluate
 from util.errors import UserError
@@ -94,6 +95,26 @@ def test_equals_the_score_of_training(folders, tmp_path):
     with pytest.warns(UserWarning):
         scores = Evaluator(folders["real"], "effnet_lite0").score(arrays)
     assert read(tmp_path / "m.jsonl")[0]["scores"] == scores
+
+
+def twice(rank, arguments):
+    """Two resizes, first without known features of the real images, then with them."""
+    evaluate._resizes = lambda *_: ("pillow", "clean")
+    for _ in range(2):
+        evaluate.main(arguments)
+
+
+def test_two_ranks_score_what_one_process_does(folders, tmp_path, monkeypatch):
+    arguments = [folders["real"], folders["made"], "--inputs", folders["inputs"], "--mask_dir", folders["masks"]]
+    arguments += ["--target_class=340", "--feature_space=effnet_lite0", "--batch_size=2", "--gpu_ids=-1"]
+    monkeypatch.setattr(evaluate, "_resizes", evaluate._resizes)  # back again afterwards
+    twice(0, [*arguments, f"--out={tmp_path}/1.jsonl", f"--cache_dir={tmp_path}/cache1"])
+    shared = [*arguments, f"--out={tmp_path}/2.jsonl", f"--cache_dir={tmp_path}/cache2"]
+    assert run_ranks(2, twice, shared) == [None, None]
+    one, two = ([row["scores"] for row in read(tmp_path / f"{ranks}.jsonl")] for ranks in (1, 2))
+    assert len(one) == 4 and one == two
+    files = [sorted(path.name for path in (tmp_path / f"cache{ranks}").rglob("*.npz")) for ranks in (1, 2)]
+    assert files[0] == files[1] and len(files[0]) == 2
 
 
 def test_inputs_in_folders_are_those_that_test_py_made_the_results_of(tmp_path):

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from ranks import run_ranks
 
 import options
 from models import networks
-from models.inference import films
+from models.inference import films, note
 from models.inference.translator import Translator
 from scripts import translate
 from util.errors import UserError
@@ -35,13 +36,17 @@ def weights(tmp_path_factory):
     return path
 
 
+def written(out):
+    return sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file() and p.name != note.NAME)
+
+
 @pytest.fixture
 def command(weights, monkeypatch):
     def call(*argv, out):
         argv = ["--weights", weights, "--gpu_ids", "-1", "--quiet", *argv, "--out", out]
         monkeypatch.setattr(sys, "argv", ["translate.py", *map(str, argv)])
         translate.main()
-        return sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
+        return written(out)
 
     return call
 
@@ -56,8 +61,8 @@ def test_files_folders_and_patterns(command, tmp_path):
     draw(tmp_path / "folder" / "deep" / "b.webp", size=(7, 31))
     (tmp_path / "folder" / "notes.txt").write_text("no image")
     draw(tmp_path / "more" / "c.png")
-    written = command(*inputs, out=tmp_path / "out")
-    assert written == ["a.png", "c.png", "deep/b.png", "one.png"]
+    made = command(*inputs, out=tmp_path / "out")
+    assert made == ["a.png", "c.png", "deep/b.png", "one.png"]
     assert Image.open(tmp_path / "out/deep/b.png").size == (7, 31)
 
 
@@ -81,8 +86,8 @@ def test_formats(command, tmp_path):
     inputs = [draw(tmp_path / name) for name in ("a.png", "b.jpg", "c.webp", "d.tif")]
     assert command(*inputs, out=tmp_path / "png") == ["a.png", "b.png", "c.png", "d.png"]
     assert command(*inputs, "--format", "jpg", out=tmp_path / "jpg") == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
-    written = command(*inputs, "--format", "same", "--quality", "50", out=tmp_path / "same")
-    assert written == ["a.png", "b.jpg", "c.webp", "d.png"]
+    made = command(*inputs, "--format", "same", "--quality", "50", out=tmp_path / "same")
+    assert made == ["a.png", "b.jpg", "c.webp", "d.png"]
     assert (tmp_path / "same/b.jpg").stat().st_size < (tmp_path / "jpg/b.jpg").stat().st_size
 
 
@@ -187,8 +192,8 @@ def test_an_animated_gif_and_a_folder_of_frames(command, tmp_path, capsys):
         frame.save(tmp_path / "frames" / f"{i}.png")
     assert command(tmp_path / "*.gif", out=tmp_path / "out") == ["a.gif"]
     assert "left out: 1 .gif" in capsys.readouterr().out
-    written = command(tmp_path / "frames", "--batch_size", "3", out=tmp_path / "out/frames")
-    assert written == [f"{i}.png" for i in range(5)]
+    made = command(tmp_path / "frames", "--batch_size", "3", out=tmp_path / "out/frames")
+    assert made == [f"{i}.png" for i in range(5)]
     with Image.open(tmp_path / "out/a.gif") as film:
         assert film.n_frames == 5 and film.info["loop"] == 0
         durations = []
@@ -205,7 +210,7 @@ def test_films_that_cannot_be_read(command, tmp_path, monkeypatch):
     good = draw(tmp_path / "a.png")
     with pytest.raises(UserError, match="1 of 2 files could not be read: .*clip.mp4 is no film"):
         command(good, tmp_path / "clip.mp4", out=tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+    assert written(tmp_path / "out") == ["a.png"]
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match="clip.mp4: films need PyAV: pip install av"):
         command(good, tmp_path / "clip.mp4", out=tmp_path / "without")
@@ -218,7 +223,7 @@ def test_unreadable_images_are_reported_after_the_others(command, tmp_path):
     (tmp_path / "n.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"2 of 4 images could not be read.*m\.png.*n\.png"):
         command(tmp_path, out=tmp_path / "out")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "z.png"]
+    assert written(tmp_path / "out") == ["a.png", "z.png"]
 
 
 def test_inputs_are_never_overwritten(command, tmp_path):
@@ -275,4 +280,72 @@ def test_one_limit_on_pixels(command, tmp_path, monkeypatch):
     assert command(*inputs, out=tmp_path / "all") == ["large.png", "small.png"]
     with pytest.raises(UserError, match=r"1 of 2 images could not be read: .*large\.png' has 24 x 20 pixels, more"):
         command(*inputs, "--max_pixels", "320", out=tmp_path / "some")
-    assert [path.name for path in (tmp_path / "some").iterdir()] == ["small.png"]
+    assert written(tmp_path / "some") == ["small.png"]
+
+
+def share(rank, argv):
+    """Translate as one of several ranks."""
+    sys.argv = ["translate.py", *map(str, argv)]
+    translate.main()
+
+
+def bytes_in(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+
+
+def test_two_ranks_and_two_jobs_write_what_one_process_does(command, weights, tmp_path, capsys):
+    """Names too: those that are given out before the files are shared."""
+    for i in range(5):
+        draw(tmp_path / "in" / f"{i}.png", seed=i)
+    draw(tmp_path / "in" / "0.jpg", seed=9)
+    command(tmp_path / "in", out=tmp_path / "one")
+    wanted = bytes_in(tmp_path / "one")
+    assert len(wanted) == 6 and "0_2.png" in wanted
+
+    argv = ["--weights", weights, "--gpu_ids", "-1", tmp_path / "in", "--out", tmp_path / "ranks"]
+    (tmp_path / "in" / "9.png").write_bytes(b"")
+    first, second = run_ranks(2, share, argv)
+    assert "UserError: 1 of 7 images could not be read" in first and second is None
+    assert bytes_in(tmp_path / "ranks") == wanted
+    (tmp_path / "in" / "9.png").unlink()
+
+    for part, count in (("1/2", 3), ("2/2", 6)):
+        assert len(command(tmp_path / "in", "--part", part, "--resume", out=tmp_path / "jobs")) == count
+    assert bytes_in(tmp_path / "jobs") == wanted
+
+
+def test_resume_leaves_out_what_is_finished_and_refuses_other_weights_and_flags(command, weights, tmp_path, capsys):
+    from drawn_films import draw as draw_film
+
+    for i in range(3):
+        draw(tmp_path / "in" / f"{i}.png", seed=i)
+    inputs = [tmp_path / "in", draw_film(tmp_path / "clip.mp4", times=[0, 1])]
+    out = tmp_path / "out"
+    for name in ("0.png", "2.png"):  # of some other program
+        draw(out / name)
+    command(*inputs, "--resume", out=out)
+    assert "nothing in" in capsys.readouterr().out
+    wanted = bytes_in(out)
+    (out / "1.png").unlink()
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.*")}
+    command(*inputs, "--resume", out=out)
+    assert "4 translations in" in (said := capsys.readouterr().out) and "3 of them from before" in said
+    assert bytes_in(out) == wanted
+    assert {path.name for path in out.glob("*.*") if path.stat().st_mtime_ns != before.get(path.name)} == {"1.png"}
+
+    other = tmp_path / "other.pth"
+    torch.save({name: value * 2 for name, value in torch.load(weights).items()}, other)
+    with pytest.raises(UserError, match="--resume: .*out was begun with other --eval and weights; give the same"):
+        command(*inputs, "--resume", "--eval", "--weights", other, out=out)
+    assert bytes_in(out) == wanted
+    command(tmp_path / "in" / "0.png", "--weights", other, out=out)  # without the flag it is made anew; the rest is old
+    capsys.readouterr()
+    command(*inputs, "--resume", "--weights", other, out=out)
+    assert "1 of them from before" in capsys.readouterr().out
+
+
+def test_a_part_that_is_none(command, tmp_path, capsys):
+    for text in ("0/2", "3/2", "2", "a/b"):
+        with pytest.raises(SystemExit):
+            command(tmp_path, "--part", text, out=tmp_path / "out")
+        assert "must be I/N with I from 1 to N, like 3/8" in capsys.readouterr().err

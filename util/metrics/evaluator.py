@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from util import distributed
 from util.errors import UserError
 from util.files import user_cache, write_atomic
 from util.metrics import effnet
@@ -37,6 +38,7 @@ class Evaluator:
     batch_size:      images at once; None: 4 on a CPU, where more is slower, else 32
     reader:          how files become pixels, with the run's --value_range
     cache_dir:       keeps the real images' features by content; "auto": in the user's cache folder; None: no
+    shared:          ranks take turns with the batches; they all call the same, and others than the first get None
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Evaluator:
         batch_size: int | None = None,
         cache_dir: str | Path | None = "auto",
         reader: Reader | None = None,
+        shared: bool = False,
     ):
         if target_class is not None and not 0 <= target_class < 1000:
             raise UserError(f"--target_class {target_class}: ImageNet's classes are numbered 0 to 999")
@@ -61,7 +64,7 @@ class Evaluator:
             raise UserError(f"scores need at least 2 real images, not {len(references)}")
         self.size = (size, size) if isinstance(size, int) else size
         self.target_class = target_class
-        self.reader = reader or Reader()
+        self.reader, self.shared = reader or Reader(), shared
         self.batch_size = batch_size or (4 if torch.device(device).type == "cpu" else 32)
         self.cache_dir = user_cache() if cache_dir == "auto" else cache_dir and Path(cache_dir)
 
@@ -75,7 +78,7 @@ class Evaluator:
         self.references = self._cached_features(references)
         self.warned: set[str] = set()
 
-    def score(self, images: Iterable[Image]) -> dict[str, float | int | str]:
+    def score(self, images: Iterable[Image]) -> dict[str, float | int | str] | None:
         """uint8 arrays (H, W, 3) or files -> a flat dict: floats are scores, the rest are notes on them.
 
         FID, KID, KID_se (or FD-NAME, KD-NAME, KD-NAME_se), with the images' size where it isn't the papers' (see
@@ -84,6 +87,8 @@ class Evaluator:
         files made of them score the same.
         """
         features = self._features(images)
+        if features is None:
+            return None
         x, y = features["features"], self.references["features"]
         if len(x) < 2:
             raise UserError(f"scores need at least 2 translations, not {len(x)}")
@@ -102,32 +107,52 @@ class Evaluator:
         size = in_words(made | real)
         return scores | counts | {"feature_space": self.space.name, "resize": self.space.resize, "size": size}
 
-    def class_share(self, images: Iterable[Image]) -> float:
+    def class_share(self, images: Iterable[Image], reader: Reader | None = None) -> float | None:
         """Share of ``images`` that the classifier calls the target class."""
-        return self._share(self._features(images))
+        features = self._features(images, reader)
+        return None if features is None else self._share(features)
 
     def _share(self, features: dict[str, torch.Tensor]) -> float:
         return (features["classes"] == self.target_class).cpu().double().mean().item()
 
-    def _features(self, images: Iterable[Image]) -> dict[str, torch.Tensor]:
+    def _features(self, images: Iterable[Image], reader: Reader | None = None) -> dict[str, torch.Tensor] | None:
         """features (N, d) float32, sizes (N, 2): height and width; with a target class, classes (N,) int64."""
-        features, classes, sizes = [], [], []
-        for batch in _batches(images, self.batch_size):
-            arrays = [read_image(image, self.reader) for image in batch]
-            arrays = [resize_image(array, self.size) for array in arrays] if self.size else arrays
-            sizes += [array.shape[:2] for array in arrays]
-            found = self.space(arrays)
-            features.append(found[self.space.layer])
-            if self.classifier is not None:
-                found = found if self.classifier is self.space else self.classifier(arrays)
-                classes.append(found["logits"].argmax(1))
-        empty = torch.zeros(0, 0)
-        found = {"features": torch.cat(features or [empty]), "sizes": torch.tensor(sizes, dtype=torch.int64)}
-        return found | ({"classes": torch.cat(classes)} if classes else {})
+        rank, ranks = distributed.environment() if self.shared else (0, 1)
+        own = islice(_batches(images, self.batch_size), rank, None, ranks)
+        found = [self._features_of(batch, reader or self.reader) for batch in own]
+        if self.shared:
+            found = distributed.gather_in_turns(found)
+        if found is None:
+            return None
+        empty = {"features": torch.zeros(0, 0), "sizes": torch.zeros(0, 2, dtype=torch.int64)}
+        return {name: torch.cat([part[name] for part in found]) for name in found[0]} if found else empty
 
-    def _cached_features(self, images: Collection[Image]) -> dict[str, torch.Tensor]:
+    def _features_of(self, batch: list[Image], reader: Reader) -> dict[str, torch.Tensor]:
+        arrays = [read_image(image, reader) for image in batch]
+        arrays = [resize_image(array, self.size) for array in arrays] if self.size else arrays
+        found = self.space(arrays)
+        sizes = torch.tensor([array.shape[:2] for array in arrays], dtype=torch.int64)
+        features = {"features": found[self.space.layer], "sizes": sizes}
+        if self.classifier is not None:
+            found = found if self.classifier is self.space else self.classifier(arrays)
+            features["classes"] = found["logits"].argmax(1)
+        return features
+
+    def _cached_features(self, images: Collection[Image]) -> dict[str, torch.Tensor] | None:
         if self.cache_dir is None:
             return self._features(images)
+        first = not self.shared or distributed.environment()[0] == 0
+        path = self._cache_path(images) if first else None
+        known = self._read(path) if first else None
+        there = distributed.broadcast(known is not None) if self.shared else known is not None
+        if there:
+            return known
+        features = self._features(images)
+        if features is not None:
+            self._keep(features, path)
+        return features
+
+    def _cache_path(self, images: Collection[Image]) -> Path:
         parts = [
             content_key(images),
             "with sizes",
@@ -137,20 +162,23 @@ class Evaluator:
             str(self.size),
             str(self.classifier is not None),
         ]
-        path = self.cache_dir / "features" / (hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32] + ".npz")
+        return self.cache_dir / "features" / (hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32] + ".npz")
+
+    def _read(self, path: Path) -> dict[str, torch.Tensor] | None:
         try:
             with np.load(path) as file:
                 return {name: torch.from_numpy(file[name]) for name in file.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # not there, or damaged
-            features = self._features(images)
+            return None
+
+    def _keep(self, features: dict[str, torch.Tensor], path: Path) -> None:
         buffer = io.BytesIO()
         np.savez(buffer, **{name: value.numpy() for name, value in features.items()})
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, buffer.getvalue())
         except OSError as error:
-            warnings.warn(f"features of the real images could not be kept in {path.parent}: {error}", stacklevel=3)
-        return features
+            warnings.warn(f"features of the real images could not be kept in {path.parent}: {error}", stacklevel=4)
 
     def _warn_of_few(self, images: int, references: int, dims: int) -> None:
         if min(images, references) < dims:

@@ -45,11 +45,10 @@ class Validation:
         nets = {"": model.generator()} | ({"_ema": model.netG_ema} if model.netG_ema else {})
         with undisturbed(model):
             share = [(path, self.translate(model, nets, batch)) for path, batch in self.images()]
-        shares = distributed.gather(share)
-        if shares is None:
+        translated = distributed.gather_in_turns(share)
+        if translated is None:
             return None
-        turns = zip(*shares, strict=True)  # rank r holds every image whose number is r modulo the ranks
-        translated = [item for turn in turns for item in turn][: self.count]
+        translated = translated[: self.count]  # the loader gives all ranks equally many
         scores = {}
         for ending in nets:
             found = self.score([(pictures.get("target"), pictures["output" + ending]) for _, pictures in translated])
