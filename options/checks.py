@@ -17,6 +17,9 @@ def check(opt: argparse.Namespace) -> None:
     parts = Path(opt.name).parts
     if not parts or Path(opt.name).is_absolute() or ".." in parts or "\0" in opt.name:
         raise UserError(f"--name must be a folder's name below --checkpoints_dir, not {opt.name!r}")
+    for flag in ("name", "dataroot", "checkpoints_dir"):  # which are written into the run's files
+        if re.search("[\ud800-\udfff]", str(getattr(opt, flag))):
+            raise UserError(f"--{flag} {getattr(opt, flag)!r} is not UTF-8: rename the folder")
     if len(os.fsencode(max(parts, key=len))) > 200:
         raise UserError(f"--name is {len(opt.name)} characters long; file systems take about 200")
     if set(opt.epoch) & set("/\\\0"):

@@ -128,6 +128,7 @@ FLAG_ROWS = [
     ("--name=", "--name must be a folder's name"),
     ("--name=" + "n" * 256, "--name"),
     ("--name=a\0b", "--name"),
+    ("--name=caf\udce9", r"--name 'caf\udce9' is not UTF-8"),
     ("--suffix={nothing}", "--suffix {nothing}"),
     ("--checkpoints_dir=images/trainA/0.png", "--checkpoints_dir images/trainA/0.png cannot be written to"),
     ("--name=images/trainA/0.png --checkpoints_dir=.", "--checkpoints_dir . cannot be written to"),

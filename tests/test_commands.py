@@ -94,11 +94,13 @@ def test_training_says_what_it_does_and_what_comes_next(place):
     assert "\033" not in printed and "\r" not in (place / "train.err").read_text() + (place / "test.err").read_text()
 
 
-def test_verbose_prints_the_whole_table_and_the_layers(place):
-    flags = ["--name", "toy", "--dataroot", "datasets/toy", "--results_dir", "verbose", "--verbose", "--num_test", 1]
+def test_verbose_prints_the_whole_table_and_the_layers_on_a_terminal_that_lacks_letters(place, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+    flags = ["--name", "toy", "--dataroot", "datasets/toy", "--results_dir", "结果", "--verbose", "--num_test", 1]
     printed = command(place, "test.py", *flags).stdout
     assert ["netF_nc:", "8", "[default:", "256,", "saved]"] in [line.split() for line in printed.splitlines()]
     assert "ReflectionPad2d" in printed
+    assert r"\u7ed3\u679c" in printed and (place / "结果/toy/test_latest/index.html").is_file()
 
 
 def test_quiet_training_prints_nothing(place):

@@ -27,6 +27,7 @@ def warn(message: str) -> None:
 
 def run(main, *args):
     """``main(*args)``. What the user can mend becomes one line on stderr and exit status 2, Ctrl-C status 130."""
+    _print_everything()
     try:
         return main(*args)
     except KeyboardInterrupt:
@@ -41,6 +42,7 @@ def run(main, *args):
 
 def exit_on_mistakes() -> None:
     """The same for a script that does not ``run`` its main function."""
+    _print_everything()
 
     def hook(kind, error, traceback):
         message = sentence(error) if isinstance(error, Exception) else None
@@ -50,6 +52,13 @@ def exit_on_mistakes() -> None:
         sys.exit(2)
 
     sys.excepthook = hook
+
+
+def _print_everything() -> None:
+    """A path or name that the terminal's encoding lacks is printed with escapes, as on stderr, and ends nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not in a notebook
+            stream.reconfigure(errors="backslashreplace")
 
 
 def sentence(error: Exception) -> str | None:
