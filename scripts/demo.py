@@ -112,16 +112,10 @@ class Models:
         self.source, epoch, _ = trained.chosen(args)
         self.label, self.choices = ("Weights", shipped) if shipped else ("Epoch", saved_epochs(self.source, epoch))
         self.averages = self.source.is_dir() and any(self.source.glob("*_net_G*_ema.pth"))
-        self.title = args.name or self.source.stem
+        self.title, self.about = args.name or self.source.stem, trained.sentences_about(self.source)
         self.device = choose_device(args.gpu_ids, args.device)
         self.reader, _ = readers_of_run(self.source, args.value_range, args.max_pixels)
         self.translator = lru_cache(maxsize=2)(self._load)
-
-    def about(self) -> str:
-        """What the repository says of its weights, or nothing."""
-        known = trained.about(self.source)
-        said = [known[key] for key in ("about", "licence") if key in known]
-        return "".join(f"{text[0].upper()}{text[1:]}. " for text in said)
 
     def translate(self, path: Path, target: Path, choice: str, average: bool, tick: Tick) -> list[str]:
         """Write ``target``, as translate.py does it; what is used in part of the picture. ``UserError`` for one that

@@ -1,14 +1,19 @@
-"""Write a trained generator as an ONNX or TorchScript file, for programs without this repository.
+"""Write a trained generator as an ONNX or TorchScript file, for programs without this repository, or as a page.
 
     python scripts/export_onnx.py --name h2z --out h2z.onnx
     python scripts/export_onnx.py --weights latest_net_G.pth --out h2z.pt
+    python scripts/export_onnx.py --name h2z --page h2z.html
 
 Input and output are float32 (batch, channels, height, width) in [-1, 1], all three sizes free; height and width should
 be multiples of 4 (of 128 or 256 for a U-Net). The file is compared with the network on several sizes before it is kept.
 Batch norm and dropout are exported in evaluation mode, as test.py --eval has them; StyleGAN2's noise is left out.
+
+The page is one file: it holds the model, weights in float16 and computed in float32, and onnxruntime-web, opens from
+the file system and translates photos in the browser.
 """
 
 import argparse
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +24,13 @@ import torch
 from torch import Tensor
 
 from models.inference import trained
+from models.inference.translate import SMALLEST
 from models.inference.translator import Translator
 from util.errors import UserError, run
-from util.files import replacing
+from util.files import replacing, write_atomic
 from util.flag_types import positive_int
+from util.pages.translator_page import runtime, translator_page
+from util.precision import to_half
 
 TOLERANCE = 1e-3  # of values in [-1, 1]: an eighth of an 8-bit level
 NAMES = ["image", "translation"]
@@ -32,20 +40,49 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     trained.add_flags(add)
-    add("--out", required=True, type=Path, help="the file to write: .onnx, or .pt for TorchScript")
-    add("--opset", type=positive_int, default=17, help="version of ONNX's operators")
+    add("--out", type=Path, help="the file to write: .onnx, or .pt for TorchScript")
+    add("--page", type=Path, metavar="HTML", help="the page to write")
+    add("--assets", type=Path, metavar="DIR", help="of --page, without network: folder of onnxruntime-web's package")
+    add("--opset", type=positive_int, default=17, help="version of ONNX's operators (default: 17)")
     args = parser.parse_args()
+    if args.out is None and args.page is None:
+        raise UserError("give --out, a file for programs, or --page, a page for people")
+    for flag, path, endings in (("--out", args.out, (".onnx", ".pt")), ("--page", args.page, (".html",))):
+        if path and path.suffix not in endings:
+            raise UserError(f"{flag} {path} must end in {' or '.join(endings)}")
     source, epoch, net = trained.chosen(args)
-    if args.out.suffix not in (".onnx", ".pt"):
-        raise UserError(f"--out {args.out} must end in .onnx, or in .pt for TorchScript")
+    files = runtime(args.assets) if args.page else None  # what can't be had is said before anything is written
     translator = Translator(source, epoch, net, device="cpu", precision="fp32", evaluate=True)
-    off = export(translator, args.out, args.opset)
-    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, differs from the network by at most {off:.1e}")
-    print(f"sizes: multiples of {translator.stride}; values: -1 to 1")
+    if args.out:
+        off = export(translator, args.out, args.opset)
+        print(f"{args.out}: {size(args.out)}, differs from the network by at most {off:.1e}")
+        print(f"sizes: multiples of {translator.stride}; values: -1 to 1")
+    if args.page:
+        content = page(translator, files, args.name or source.stem, trained.sentences_about(source), args.opset)
+        try:
+            write_atomic(args.page, content)
+        except OSError as error:
+            raise UserError(f"--page {args.page} cannot be written ({error})") from error
+        print(f"{args.page}: {size(args.page)}, opens in a browser")
 
 
-def export(translator: Translator, path: Path, opset: int = 17) -> float:
-    """Write and check the file; returns the largest difference from the network."""
+def size(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB"
+
+
+def page(translator: Translator, files: dict[str, bytes], title: str, about: str, opset: int) -> str:
+    """Of the network, whose weights are rounded to float16."""
+    for name, values in translator.net.state_dict().items():
+        values.copy_(to_half(name, values))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        export(translator, path, opset, half=True)
+        image = {"channels": translator.input_nc, "stride": translator.stride, "smallest": SMALLEST}
+        return translator_page(path.read_bytes(), files, title, about, **image)
+
+
+def export(translator: Translator, path: Path, opset: int = 17, half: bool = False) -> float:
+    """Write and check the file; returns the largest difference from the network. ``half``: ``store_as_half``."""
     # Channels last, instance norm takes another way, on which the tracer fixes the batch.
     net = translator.net.to(memory_format=torch.contiguous_format)
     if hasattr(net, "set_noise_source"):
@@ -59,6 +96,8 @@ def export(translator: Translator, path: Path, opset: int = 17) -> float:
                 axes = dict.fromkeys(NAMES, sizes)
                 torch.onnx.export(net, (example,), str(beside), input_names=NAMES[:1], output_names=NAMES[1:],
                     dynamic_axes=axes, opset_version=opset, dynamo=False)  # fmt: skip
+                if half:
+                    store_as_half(beside)
                 call = onnx_runner(beside)
             else:
                 torch.jit.trace(net, example).save(str(beside))
@@ -66,6 +105,23 @@ def export(translator: Translator, path: Path, opset: int = 17) -> float:
             return compare(net, call, translator)
     except OSError as error:
         raise UserError(f"--out {path} cannot be written ({error})") from error
+
+
+def store_as_half(path: Path) -> None:
+    """In an ONNX file: weights that float16 holds exactly become float16, and are cast to float32 where it is run."""
+    import onnx
+
+    model = onnx.load(path)
+    for weights in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(weights)
+        with np.errstate(over="ignore"):
+            smaller = values.astype(np.float16)
+        if values.dtype == np.float32 and np.array_equal(smaller, values):
+            name = weights.name
+            weights.CopyFrom(onnx.numpy_helper.from_array(smaller, f"{name}_half"))
+            cast = onnx.helper.make_node("Cast", [weights.name], [name], to=onnx.TensorProto.FLOAT)
+            model.graph.node.insert(0, cast)
+    onnx.save(model, path)
 
 
 def onnx_runner(path: Path) -> Callable[[Tensor], np.ndarray]:

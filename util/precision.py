@@ -57,6 +57,15 @@ def _autocast(device_type: str, **settings):
     return nullcontext() if device_type == "meta" else torch.autocast(device_type, **settings)
 
 
+def to_half(name: str, values: torch.Tensor) -> torch.Tensor:
+    """The weights ``name`` in float16, to store them; ``UserError`` where they don't fit."""
+    if not values.is_floating_point():
+        return values
+    if not values.half().isfinite().all():
+        raise UserError(f"the weights {name} are too large for float16, or no numbers")
+    return values.half()
+
+
 def usable(precision: str, device: torch.device, asked_for: bool = True) -> str:
     """The precision that ``device`` will run in. ``UserError`` where tf32 was ``asked_for`` and there is none."""
     kind = kind_of(device)

@@ -35,6 +35,13 @@ def about(path: Path) -> dict:
     return json.loads(note.read_text()) if note.is_file() else {}
 
 
+def sentences_about(path: Path) -> str:
+    """For a page: what the weights are and what they allow; empty where nothing is known."""
+    known = about(path)
+    said = [known[key] for key in ("about", "licence") if key in known]
+    return " ".join(f"{text[0].upper()}{text[1:]}." for text in said)
+
+
 def add_flags(add: Callable) -> None:
     """``--name``, ``--weights`` and what chooses among an experiment's; ``add`` is a parser's ``add_argument``."""
     add("--name", help="the experiment in --checkpoints_dir")

@@ -48,6 +48,7 @@ EXEMPT = {  # by a part of the command: why it does not run here
     "scripts/data/download_dataset.py": "needs the network; the folder it makes is drawn",
     "scripts/start_visdom.py": "goes on until it is stopped; its tests start it",
     "scripts/demo.py": "goes on until it is stopped; its tests start it",
+    "--page": "fetches onnxruntime-web from the npm registry; its test makes the page",
     "scripts/replay_visdom.py": "needs a Visdom server; its tests start one",
     "scripts/dev/benchmark_gpu.sh": "needs a GPU",
     "scripts/dev/screenshots.py": "writes docs/images",

@@ -15,7 +15,6 @@ import tempfile
 from pathlib import Path
 
 import repository  # noqa: F401
-import torch
 
 from models.inference import trained
 from models.inference.translator import Translator
@@ -24,6 +23,7 @@ from util.errors import UserError, run
 from util.files import write_atomic
 from util.loggers.jsonl import read
 from util.metrics.records import summary
+from util.precision import to_half
 from util.run import checkpoints
 
 LIMIT = 8e6  # bytes: everybody who clones the repository fetches them
@@ -66,7 +66,7 @@ def main() -> None:
 
 def publish(weights: Path, path: Path, note: dict) -> None:
     """Write ``path``, the weights in float16, and the note beside it."""
-    state = {key: half(key, value) for key, value in checkpoints.read_weights(weights).items()}
+    state = {key: to_half(key, value) for key, value in checkpoints.read_weights(weights).items()}
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / path.name
         checkpoints.save(state, trial)
@@ -79,14 +79,6 @@ def publish(weights: Path, path: Path, note: dict) -> None:
     write_atomic(path.with_suffix(".json"), strict_json.dumps(note, indent=1) + "\n")
     print(f"{path}: {len(content) / 1e6:.1f} MB\n{path.with_suffix('.json')}:")
     print("\n".join(f"  {key:<9} {value}" for key, value in note.items()))
-
-
-def half(key: str, value: torch.Tensor) -> torch.Tensor:
-    if not value.is_floating_point():
-        return value
-    if not value.half().isfinite().all():
-        raise UserError(f"the weights {key} are too large for float16, or no numbers")
-    return value.half()
 
 
 def position(folder: Path, options: dict, epoch: str) -> tuple[int, int, dict]:

@@ -209,7 +209,7 @@ def test_one_translation_at_a_time(photo, tmp_path, monkeypatch):
         return []
 
     models = Namespace(
-        title="", about=str, label="Epoch", choices=["latest"], averages=False, args=Namespace(ema=False),
+        title="", about="", label="Epoch", choices=["latest"], averages=False, args=Namespace(ema=False),
         reader=Reader(), translate=translate,
     )  # fmt: skip
     page = build(models)
@@ -255,7 +255,7 @@ def test_what_can_be_chosen(experiment):
     models = demo.Models(demo.arguments(flags))
     assert (models.label, models.choices, models.averages) == ("Epoch", ["latest", "5"], True)
     models = demo.Models(demo.arguments(["--weights", str(experiment / "5_net_G.pth")]))
-    assert (models.choices, models.averages, models.about()) == (["latest"], False, "")
+    assert (models.choices, models.averages, models.about) == (["latest"], False, "")
     models = demo.Models(demo.arguments([]))
     assert models.label == "Weights" and models.choices[0] == "drawn_negcut"
-    assert models.about().startswith("Drawn shapes")
+    assert models.about.startswith("Drawn shapes")

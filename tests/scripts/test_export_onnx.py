@@ -1,4 +1,4 @@
-"""Exported files give what the network gives, at sizes other than the exported one."""
+"""Exported files and pages give what the network gives, at sizes other than the exported one."""
 
 import subprocess
 import sys
@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from models import networks
 from models.inference.translator import Translator
 from scripts import export_onnx
-from util.errors import UserError
+from util.errors import UserError, run
+from util.pages.translator_page import LIMIT, runtime
+from util.precision import to_half
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit")
 ROOT = Path(__file__).parents[2]
@@ -68,6 +71,8 @@ def test_a_file_that_differs_is_not_kept(tmp_path, monkeypatch):
         (["--weights", "net.pth", "--out", "missing/net.pt"], "missing/net.pt cannot be written"),
         (["--weights", "other.pth", "--out", "net.pt"], "other.pth"),
         (["--out", "net.pt"], "--name"),
+        (["--weights", "net.pth"], "give --out, .* or --page"),
+        (["--weights", "net.pth", "--page", "net.pt"], "--page net.pt must end in .html"),
     ],
 )
 def test_what_cannot_work(flags, named, tmp_path, monkeypatch):
@@ -76,6 +81,88 @@ def test_what_cannot_work(flags, named, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["export_onnx.py", *flags])
     with pytest.raises(UserError, match=named):
         export_onnx.main()
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """The command in a folder with a network."""
+
+    def call(*flags: str):
+        monkeypatch.setattr(sys, "argv", ["export_onnx.py", "--weights", "net.pth", *flags])
+        return run(export_onnx.main)
+
+    save(tmp_path / "net.pth")
+    monkeypatch.chdir(tmp_path)
+    return call
+
+
+def test_rounded_weights_take_half_of_the_file(tmp_path):
+    pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    translator = Translator(save(tmp_path / "net.pth"), device="cpu", evaluate=True)
+    export_onnx.export(translator, tmp_path / "all.onnx", half=True)
+    for name, values in translator.net.state_dict().items():
+        values.copy_(to_half(name, values))
+    assert export_onnx.export(translator, tmp_path / "half.onnx", half=True) < 1e-4
+    whole, half = ((tmp_path / f"{name}.onnx").stat().st_size for name in ("all", "half"))
+    assert half < 0.75 * whole
+
+
+@pytest.mark.parametrize("flags", [(), ("--assets", "empty")])
+def test_a_page_without_its_runtime_is_one_sentence(flags, call, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(SystemExit) as ended:
+        call("--page", "net.html", *flags)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and "npm pack onnxruntime-web@1.30.0" in line and "--assets" in line
+    assert not (tmp_path / "net.html").exists()
+
+
+def test_the_page_gives_what_the_network_gives(call, browser, tmp_path):
+    """Opened from the file system; a real picture of odd sides, with a corner cut out."""
+    pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    try:
+        runtime(None)
+    except UserError as error:
+        pytest.skip(str(error))
+    painting = Image.open(ROOT / "docs/images/etretat.jpg")
+    picture = painting.resize((75, 50), box=(20, 0, 470, 300))
+    picture.putalpha(Image.new("L", picture.size, 255))
+    picture.paste((0, 0, 0, 0), (0, 0, 20, 10))
+    picture.save(tmp_path / "cliff.png")
+    painting.save(tmp_path / "large.png")
+    (tmp_path / "holiday.png").write_bytes(b"no picture")
+    call("--page", "net.html")
+
+    translator = Translator("net.pth", device="cpu", precision="fp32", evaluate=True)
+    for name, values in translator.net.state_dict().items():
+        values.copy_(to_half(name, values))
+    wanted = np.asarray(translator(picture)).astype(int)
+
+    asked = []
+    browser.on("request", lambda request: asked.append(request.url))
+    browser.log.clear()
+    browser.set_viewport_size({"width": 390, "height": 800})
+    browser.goto((tmp_path / "net.html").as_uri())
+
+    def give(name: str) -> str:
+        """What the page says once it is done with the file."""
+        browser.set_input_files("#where input >> nth=0", tmp_path / name)
+        browser.wait_for_function("!document.querySelector('progress')")
+        return browser.inner_text("#said")
+
+    assert give("cliff.png") == ""
+    with browser.expect_download() as download:
+        browser.click("#download")
+    assert download.value.suggested_filename == "cliff_translated.png"
+    found = np.asarray(Image.open(download.value.path())).astype(int)
+    opaque = wanted[..., 3] == 255
+    assert found.shape == wanted.shape and (found[..., 3] == wanted[..., 3]).all() and not opaque.all()
+    assert wanted[opaque].std() > 20 and np.abs(found - wanted)[opaque].max() <= 1
+    assert give("large.png").startswith("large.png (968 × 780 pixels) was scaled down to 512 × 413:") and LIMIT == 512
+    assert "holiday.png is no picture" in give("holiday.png")
+    assert browser.evaluate("document.documentElement.scrollWidth") == 390
+    assert browser.log == [] and {url.split(":")[0] for url in asked} <= {"file", "blob", "data"}
 
 
 @pytest.mark.slow

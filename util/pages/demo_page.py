@@ -20,7 +20,7 @@ def theme():
 
 
 def build(models) -> gr.Blocks:
-    """``models``: scripts/demo.py's, with ``title``, ``about()``, ``label``, ``choices``, ``averages``, ``args.ema``,
+    """``models``: scripts/demo.py's, with ``title``, ``about``, ``label``, ``choices``, ``averages``, ``args.ema``,
     ``reader`` and ``translate(path, target, choice, average, tick)``, which returns what there is to say."""
 
     def one(path, choice, average, progress=gr.Progress()):  # noqa: B008  (gradio finds it by this default)
@@ -73,7 +73,7 @@ def build(models) -> gr.Blocks:
         return str(small)
 
     with gr.Blocks(title=models.title, analytics_enabled=False) as page:
-        gr.Markdown(f"# {models.title}\n{models.about()}{EXPLANATION}")
+        gr.Markdown(f"# {models.title}\n{models.about} {EXPLANATION}")
         with gr.Row(visible=len(models.choices) > 1 or models.averages):
             shown = len(models.choices) > 1
             choice = gr.Dropdown(models.choices, value=models.choices[0], label=models.label, visible=shown)

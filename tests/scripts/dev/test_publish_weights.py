@@ -90,7 +90,7 @@ def test_what_cannot_be_published(publish, tmp_path, monkeypatch, flags, out, na
 
 def test_weights_that_float16_cannot_hold():
     with pytest.raises(UserError, match="model.1.weight are too large"):
-        publish_weights.half("model.1.weight", torch.tensor([1e6]))
+        publish_weights.to_half("model.1.weight", torch.tensor([1e6]))
 
 
 def test_the_command_of_a_resumed_run_must_be_told():
