@@ -76,7 +76,10 @@ def find_images(opt, folder: str, reader: Reader, columns: int = 1) -> list[str]
     """The images of a folder that has to have some, all checked; ``columns`` stand side by side in a file. For training
     sorted by code point, so that every version shuffles alike; for tests in natural order: 1, 2, 10."""
     if not os.path.isdir(opt.dataroot):
-        raise UserError(f"--dataroot: the folder {opt.dataroot!r} does not exist")
+        raise UserError(
+            f"--dataroot: the folder {opt.dataroot!r} does not exist; name one of your own, or fetch one by "
+            "python scripts/data/download_dataset.py horse2zebra"
+        )
     if not os.path.isdir(folder):
         there = sorted(entry.name for entry in os.scandir(opt.dataroot) if entry.is_dir())
         raise UserError(

@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 
 from util.errors import UserError, run, warn
 from util.files import write_atomic
+from util.words import did_you_mean
 
 BERKELEY = "https://efrosgans.eecs.berkeley.edu"
 OLDER = "https://people.eecs.berkeley.edu/~taesung_park/CycleGAN/datasets"
@@ -111,7 +112,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.name in ELSEWHERE:
         raise UserError(f"{args.name}: {ELSEWHERE[args.name]}")
     if args.name not in DATASETS:
-        raise UserError(f"{args.name} is not known; choose from {', '.join(sorted(DATASETS))}")
+        there = sorted([*DATASETS, *ELSEWHERE])
+        raise UserError(f"{args.name} is not known; choose from {', '.join(there)}{did_you_mean(args.name, there)}")
     target = args.out / args.name
     if target.exists():
         raise UserError(f"{target} exists already; remove it to fetch it again")

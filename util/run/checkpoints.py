@@ -39,7 +39,8 @@ def load(path: str | Path, flag: str = "--epoch"):
     """The tensors and plain values in ``path``, on the CPU; ``flag`` is what the user would change."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} does not exist; {flag} must name a checkpoint that was saved{_saved_beside(path)}")
+        way = _other_way(path) or f"{flag} must name a checkpoint that was saved{_saved_beside(path)}"
+        raise UserError(f"{path} does not exist; {way}")
     try:
         with warnings.catch_warnings():  # about odd pickles, which are then refused
             warnings.simplefilter("ignore")
@@ -156,6 +157,16 @@ def changed_flags(saved: dict, now: dict, folder: Path, quiet: bool) -> list[str
     if changed and not quiet:
         print("continuing with changed flags: " + ", ".join(f"--{k} {saved[k]} -> {now[k]}" for k in changed))
     return changed
+
+
+def _other_way(path: Path) -> str:
+    """What takes the weights that lie beside the missing ``path``, or would have made it; "" where nothing does."""
+    epoch, _, net = path.stem.partition("_net_")
+    if path.with_name(f"{epoch}_net_{net}_A.pth").is_file():
+        return f"there is {epoch}_net_{net}_A.pth, which --model test --model_suffix _A takes (_B: the other way)"
+    if net.endswith("_ema") and path.with_name(f"{epoch}_net_{net.removesuffix('_ema')}.pth").is_file():
+        return "the run keeps no averaged weights, which train.py --ema_decay would make"
+    return ""
 
 
 def _saved_beside(path: Path) -> str:

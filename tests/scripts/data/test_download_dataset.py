@@ -254,6 +254,10 @@ def test_an_archive_without_a_folder(tmp_path):
 def test_names(capsys):
     main(["--list"])
     assert {"horse2zebra", "grumpifycat", "facades", "cityscapes"} <= set(capsys.readouterr().out.split())
-    for name, said in (("cityscapes", "prepare_cityscapes"), ("cat2dog", "prepare_cat2dog"), ("horse", "choose from")):
+    for name, said in (
+        ("cityscapes", "prepare_cityscapes"),
+        ("cat2dog", "prepare_cat2dog"),
+        ("hors2zebra", "choose from .*did you mean horse2zebra"),
+    ):
         with pytest.raises(UserError, match=said):
             main([name])

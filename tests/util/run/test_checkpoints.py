@@ -72,6 +72,11 @@ def test_a_missing_file_names_the_others(tmp_path):
         checkpoints.load(tmp_path / "7_net_N.pth")
     with pytest.raises(UserError, match="does not exist"):
         checkpoints.load(tmp_path)  # a folder
+    with pytest.raises(UserError, match="10_net_G_ema.pth does not exist; .*--ema_decay"):
+        checkpoints.load(tmp_path / "10_net_G_ema.pth")
+    (tmp_path / "5_net_G.pth").rename(tmp_path / "5_net_G_A.pth")
+    with pytest.raises(UserError, match="5_net_G.pth does not exist; .*--model_suffix _A"):
+        checkpoints.load(tmp_path / "5_net_G.pth")
 
 
 @pytest.fixture(scope="module")
