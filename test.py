@@ -18,7 +18,6 @@ from data import create_dataset
 from models import create_model
 from models.inference.translate import translate
 from util.images import result_name, save_image, tensor2im
-from util.loggers.jsonl import STARTS, read
 from util.pages.result_page import ResultPage
 from util.run.checkpoints import plain_options
 from util.run.run_summary import print_networks, print_options
@@ -41,7 +40,7 @@ def main() -> None:
 
     title = f"{opt.easy_label or opt.name}: {opt.phase}, epoch {opt.epoch}"
     header = {"model": opt.model, "dataroot": opt.dataroot, "options": plain_options(opt)}
-    page = ResultPage(folder, title, header, read(Path(opt.checkpoints_dir, opt.name, STARTS)))
+    page = ResultPage(folder, title, header, Path(opt.checkpoints_dir, opt.name))
     count = int(min(opt.num_test, len(dataset)))
     names: set[str] = set()
     with tqdm(total=count, unit=" images", disable=opt.quiet or None) as bar:

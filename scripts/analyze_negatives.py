@@ -47,6 +47,7 @@ from util.errors import UserError, run
 from util.files import write_atomic
 from util.flag_types import positive_int
 from util.images import tensor2im
+from util.pages import other_pages
 from util.pages.comparison import loss_curve, read_run
 from util.pages.plots import Curve, picture, plot, plots, table
 
@@ -267,7 +268,9 @@ def write_page(args: argparse.Namespace, opt, model: CUTModel, images: list, mea
     header = {"model": opt.model, "checkpoints": ", ".join(measured), "data": opt.dataroot}
     header |= {"options": {k: v for k, v in vars(opt).items() if k != "message"}}
     title, out = f"{opt.easy_label or opt.name}: the negatives", args.out or folder / "negatives.html"
-    write_atomic(out, html.page("report", title, [*html.terms(header), html.command()], [tags.main(body)]))
+    head = [*html.terms(header), *other_pages.nav(folder, out), html.command()]
+    write_atomic(out, html.page(("report",), title, head, [tags.main(body)]))
+    other_pages.add(folder, "negatives", out)
     return out
 
 

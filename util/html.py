@@ -15,17 +15,17 @@ from util.files import write_atomic
 PAGES = Path(__file__).parent / "pages"
 
 
-def page(name: str, title: str, head: list, body: list, **data) -> str:
+def page(parts: tuple[str, ...], title: str, head: list, body: list, **data) -> str:
     """A whole page: a button for dark or light, the title and ``head`` in its header, then ``body``.
 
-    ``pages/NAME.css`` and ``.js`` are put in; the script finds ``data`` as constants in capitals.
+    ``pages/PART.css`` and ``.js`` are put in; the scripts find ``data`` as constants in capitals.
     """
     doc = _document(title)
     doc.head.add(tags.meta(name="viewport", content="width=device-width, initial-scale=1"))
-    doc.head.add(tags.style(raw(_files(name, "css"))))
+    doc.head.add(tags.style(raw(_files(parts, "css"))))
     constants = "".join(f"const {key.upper()} = {script_json(value)};\n" for key, value in data.items())
     theme = tags.button("◐", cls="theme", title="dark or light")
-    doc.add(tags.header(theme, tags.h1(title), *head), *body, tags.script(raw(f"\n{constants}{_files(name, 'js')}")))
+    doc.add(tags.header(theme, tags.h1(title), *head), *body, tags.script(raw(f"\n{constants}{_files(parts, 'js')}")))
     return _text(doc)
 
 
@@ -77,8 +77,8 @@ def _unicode(value: str) -> str:
     return value.encode("utf-8", "replace").decode()
 
 
-def _files(name: str, ending: str) -> str:
-    paths = (PAGES / f"{each}.{ending}" for each in ("base", name))
+def _files(parts: tuple[str, ...], ending: str) -> str:
+    paths = (PAGES / f"{part}.{ending}" for part in ("base", *parts))
     return "".join(path.read_text(encoding="utf-8") for path in paths if path.exists())
 
 

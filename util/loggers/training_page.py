@@ -13,6 +13,8 @@ from util.loggers import jsonl
 from util.loggers.base import FEW, GROUPS, HINTS, Images, Logger, Progress, loss_group
 from util.loggers.smoothing import SHARE, WIDEST
 from util.metrics.names import higher_is_better, plotted_scores
+from util.pages import other_pages
+from util.pages.viewer import viewer
 from util.run.checkpoints import Position, plain_options
 
 CHUNK_ROWS = 250  # of a data file: only the last one is written again
@@ -37,6 +39,8 @@ class TrainingPage(Logger):
             jsonl.cut(self.record, resume)
             self._load()
         self.pictures = open(self.record, "a", encoding="utf-8")
+        if resume is None or not (self.web / other_pages.PAGES).exists():
+            other_pages.write(self.web, {})
         self._write_page()
         self._flush()
         self.flushed = 0.0  # the first losses are seen at once
@@ -140,9 +144,12 @@ class TrainingPage(Logger):
         opt = self.opt
         header = html.terms({"model": opt.model, "data": opt.dataroot, "options": plain_options(opt)})
         checkpoints = html.fold("checkpoints", tags.p(id="checkpoints", cls="terms"))
-        head = [tags.p(id="state", cls="terms"), *header, html.command(), checkpoints]
+        others = tags.nav(id="pages", cls="terms", hidden=True, aria_label="pages of this run")
+        head = [tags.p(id="state", cls="terms"), others, *header, html.command(), checkpoints]
         constants = dict(groups=GROUPS, hints=HINTS, widest=WIDEST, few=FEW)
-        write_atomic(self.web / "index.html", html.page("training_page", opt.name, head, _body(), **constants))
+        write_atomic(
+            self.web / "index.html", html.page(("viewer", "training_page"), opt.name, head, _body(), **constants)
+        )
 
 
 def _body() -> list:
@@ -169,6 +176,7 @@ def _body() -> list:
         ),
         tags.footer(id="starts", hidden=True),
         tags.button("new results: reload", id="reload", hidden=True),
+        viewer(),
         tags.div(id="tip", hidden=True),
     ]  # fmt: skip
 

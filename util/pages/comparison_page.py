@@ -51,7 +51,7 @@ def write(out: Path, title: str, header: dict, experiments: Experiments, samples
         ),
     ]  # fmt: skip
     body = [(tags.h2(title), tags.p(text) if text else "", content) for title, text, content in sections]
-    write_atomic(out / "index.html", html.page("report", title, html.terms(header), [tags.main(body)]))
+    write_atomic(out / "index.html", html.page(("report",), title, html.terms(header), [tags.main(body)]))
     write_atomic(out / "table.md", f"{markdown(*scored)}\n{markdown(*contrast)}")
     values = {title: [run.scores for run in runs] for title, runs in experiments.items()}
     contrast = {title: [contrastive_term(run) for run in runs] for title, runs in experiments.items()}

@@ -1,4 +1,4 @@
-// PAGE = {labels, rows: [[name, [link or null per label]]], input, output}
+// PAGE = {labels, rows: [[name, [link or null per label]]]}
 // scores = {score: {name: value}}, of scores.js beside this page: evaluations write it.
 PAGE.scores = Object.keys(scores);
 for (const row of PAGE.rows) row.push(PAGE.scores.map((score) => scores[score][row[0]] ?? null));
@@ -60,84 +60,9 @@ $("#size").oninput = () => { setSize($("#size").value); fill(); };
 $("#size").value = Math.max(96, Math.min(256, ((document.documentElement.clientWidth - 80) / 2 - 12) / PAGE.labels.length - 6));
 setSize($("#size").value);
 
-// The viewer: two images under a slider, or all side by side.
-let zoom = null, split = 50, together = false; // zoom null: fit
-const labelIndex = (select) => PAGE.labels.indexOf(select.value);
-for (const [select, label] of [[$("#left"), PAGE.input], [$("#right"), PAGE.output]]) {
-  select.append(...PAGE.labels.map((name) => make("option", {}, name)));
-  select.value = label;
-  select.onchange = () => { $("#stage").focus(); show(); };
-}
-function view(index) {
-  if (index < 0 || index >= rows.length) return;
-  current = index;
-  if (!$("#viewer").open) $("#viewer").showModal();
-  show();
-}
-function show() {
-  const [name, links, scores] = rows[current];
-  $("#name").textContent = name;
-  $("#where").textContent = `${current + 1} / ${rows.length}`;
-  $("#scores").textContent = scoreLine(scores);
-  $("#choose").hidden = together;
-  $("#mode").textContent = together ? "slider" : "side by side";
-  const picture = (i) => make("img", {src: links[i] || "", alt: PAGE.labels[i], draggable: "false", onload: scale});
-  if (together) {
-    $("#stage").replaceChildren(make("div", {class: "all"}, ...PAGE.labels.map((label, i) => links[i]
-      ? make("figure", {}, picture(i), make("figcaption", {}, label)) : null)));
-  } else {
-    const [left, right] = [labelIndex($("#left")), labelIndex($("#right"))];
-    const pair = make("div", {class: "pair"}, picture(left), picture(right), make("i"),
-      make("em", {}, PAGE.labels[left]), make("em", {}, PAGE.labels[right]));
-    pair.onpointerdown = (event) => { pair.setPointerCapture(event.pointerId); slide(event); };
-    pair.onpointermove = (event) => { if (event.buttons) slide(event); };
-    const slide = (event) => {
-      const box = pair.getBoundingClientRect();
-      setSplit(100 * (event.clientX - box.left) / box.width);
-    };
-    $("#stage").replaceChildren(pair);
-    setSplit(split);
-  }
-  scale();
-  for (const link of (rows[current + 1] || [, []])[1]) if (link) new Image().src = link; // the next one is ready
-}
-function setSplit(percent) {
-  split = Math.max(0, Math.min(100, percent));
-  const pair = $(".pair");
-  if (pair) pair.style.setProperty("--split", `${split}%`);
-}
-function scale() {
-  const images = [...document.querySelectorAll("#stage img")], stage = $("#stage");
-  const first = images.find((image) => image.naturalWidth);
-  if (!first) return;
-  const many = together ? images.length : 1;
-  const room = Math.min((stage.clientWidth - 24 - 10 * (many - 1)) / many / first.naturalWidth, (stage.clientHeight - (together ? 48 : 24)) / first.naturalHeight);
-  const factor = zoom || (room > 1 ? Math.floor(room * 2) / 2 : room);
-  for (const image of images) {
-    const like = together && image.naturalWidth ? image : first; // under the slider both have the left one's size
-    image.style.width = `${like.naturalWidth * factor}px`;
-    image.style.height = `${like.naturalHeight * factor}px`;
-    image.style.imageRendering = zoom && factor >= 2 ? "pixelated" : "auto";
-  }
-  $("#zoom").textContent = `${Math.round(100 * factor)}%`;
-  scale.factor = factor;
-}
-const setZoom = (factor) => { zoom = factor && Math.max(0.125, Math.min(32, factor)); scale(); };
-const act = {
-  Escape: () => { const index = current; $("#viewer").close(); focusCard(index); }, // close() itself focuses the first one
-  ArrowLeft: () => view(current - 1), ArrowRight: () => view(current + 1), Home: () => view(0), End: () => view(rows.length - 1),
-  " ": () => setSplit(split > 50 ? 0 : 100), ",": () => setSplit(split - 5), ".": () => setSplit(split + 5),
-  "+": () => setZoom(scale.factor * 2), "=": () => setZoom(scale.factor * 2), "-": () => setZoom(scale.factor / 2),
-  1: () => setZoom(1), 0: () => setZoom(null), s: () => { together = !together; show(); },
-};
-const buttons = {close: "Escape", previous: "ArrowLeft", next: "ArrowRight", larger: "+", smaller: "-", pixel: 1, fit: 0, mode: "s"};
-for (const [id, key] of Object.entries(buttons)) $(`#${id}`).onclick = act[key];
-$("#stage").addEventListener("wheel", (event) => {
-  if (!event.ctrlKey) return;
-  event.preventDefault();
-  setZoom(scale.factor * (event.deltaY < 0 ? 1.25 : 0.8));
-}, {passive: false});
-addEventListener("resize", () => { if ($("#viewer").open) scale(); });
+const view = (index) => look(rows.map(([name, links, scores]) => ({
+  name, note: scoreLine(scores), links: Object.fromEntries(PAGE.labels.map((label, i) => [label, links[i]]).filter(([, link]) => link)),
+})), index, focusCard);
 
 // The keyboard: in the grid the arrows move from card to card, Enter opens.
 function focusCard(index) {
@@ -148,10 +73,6 @@ function focusCard(index) {
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || /INPUT|SELECT/.test(event.target.tagName)) {
     if (event.key === "Escape") event.target.blur();
-    return;
-  }
-  if ($("#viewer").open) {
-    if (event.key in act) { event.preventDefault(); act[event.key](); }
     return;
   }
   const perRow = () => {

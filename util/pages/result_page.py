@@ -11,6 +11,9 @@ from PIL import Image, ImageOps
 
 from util import html
 from util.files import replacing, set_aside, write_atomic
+from util.loggers.jsonl import STARTS, read
+from util.pages import other_pages
+from util.pages.viewer import viewer
 from util.pictures import Reader
 
 SCORES, SCORES_START = "scores.js", "scores = "  # a script: a page from the file system may not read other files
@@ -24,10 +27,10 @@ class ResultPage:
     The page needs nothing but what lies beside it, images and ``scores.js``: it opens from the file system.
     """
 
-    def __init__(self, folder: str | Path, title: str, header: dict, starts: list[dict] = ()):
-        """``header``: plain values make a line; a dict among them (the options) a table that folds out; ``starts``: of
-        the run that trained the model, from its ``starts.jsonl``."""
-        self.folder, self.title, self.header, self.starts = Path(folder), title, header, list(starts)
+    def __init__(self, folder: str | Path, title: str, header: dict, run: Path | None = None):
+        """``header``: plain values make a line; a dict among them (the options) a table that folds out; ``run``: the
+        folder of the run that trained the model, for its starts and pages."""
+        self.folder, self.title, self.header, self.run = Path(folder), title, header, run
         self.rows: list[tuple[str, dict[str, str]]] = []
         self.scores: dict[str, dict[str, float]] = {}  # score -> image name -> value
 
@@ -53,20 +56,21 @@ class ResultPage:
         labels = list(dict.fromkeys(label for _, images in self.rows for label in images))
         data = {
             "labels": labels,
-            "starts": self.starts,
-            "input": _first(labels, ("real", "input"), 0),
-            "output": _first(labels, ("fake", "output"), 1),
+            "starts": read(self.run / STARTS) if self.run else [],
             "rows": [
                 (name, [html.url(images[label]) if label in images else None for label in labels])
                 for name, images in self.rows
             ],
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        rows = self._save_contact_sheet(labels)
-        page = html.page("result_page", self.title, html.terms(self.header), self._body(rows), page=data)
+        rows, path = self._save_contact_sheet(labels), self.folder / "index.html"
+        head = [*html.terms(self.header), *other_pages.nav(self.run, path)]
+        page = html.page(("viewer", "result_page"), self.title, head, self._body(rows), page=data)
         _write_scores(self.folder, self.scores)
-        write_atomic(self.folder / "index.html", page)
-        return self.folder / "index.html"
+        write_atomic(path, page)
+        if self.run:
+            other_pages.add(self.run, self.folder.name, path)
+        return path
 
     def _body(self, sheet_rows: int) -> list:
         """What the script fills."""
@@ -147,34 +151,5 @@ def disagreement(images: str | Path, files: list[Path]) -> str:
     return " and ".join(parts)
 
 
-class dialog(tags.html_tag):
-    """The one element that dominate lacks."""
-
-
-def viewer() -> dialog:
-    """Where pictures enlarge: two under a slider, or all side by side."""
-
-    def button(words: str, name: str, title: str) -> tags.button:
-        return tags.button(words, id=name, title=title)
-
-    choose = (tags.label(f"{side} ", tags.select(id=side)) for side in ("left", "right"))
-    bar = tags.nav(
-        tags.b(id="name"), tags.span(id="where"), tags.span(id="scores"), tags.span(cls="gap"),
-        tags.span(choose, id="choose"),
-        button("side by side", "mode", "slider or all side by side (s)"),
-        button("−", "smaller", "zoom out (-)"), tags.span(id="zoom"), button("+", "larger", "zoom in (+)"),
-        button("1:1", "pixel", "one image pixel on one screen pixel (1)"), button("fit", "fit", "fit the window (0)"),
-        button("←", "previous", "previous (←)"), button("→", "next", "next (→)"), button("✕", "close", "close (Esc)"),
-    )  # fmt: skip
-    keys = "← → image \xa0 space: swap \xa0 , . move the slider \xa0 + − 1 0 zoom \xa0 s side by side \xa0 Esc close"
-    return dialog(bar, tags.div(id="stage", tabindex="0", autofocus=True), tags.p(keys), id="viewer")
-
-
 def _write_scores(folder: Path, scores: dict) -> None:
     write_atomic(folder / SCORES, f"{SCORES_START}{html.script_json(scores)};\n")
-
-
-def _first(labels: list[str], starts: tuple[str, ...], otherwise: int) -> str | None:
-    """The first label with one of the beginnings, else the one at that place."""
-    fitting = [label for label in labels if label.lower().startswith(starts)]
-    return (fitting or labels[otherwise:] or labels or [None])[0]

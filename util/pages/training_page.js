@@ -1,9 +1,13 @@
-// data/state.js calls state({chunks, ...}); each data/NNNNN.js calls add([rows]). Script files, because a page that was
+// data/state.js calls state({chunks, ...}), data/pages.js pages({title: link}); each data/NNNNN.js calls add([rows]). Script files, because a page that was
 // opened from the file system may not fetch JSON.
 const rows = {losses: [], scores: [], images: [], samples: []};
 const add = (events) => { for (const event of events) rows[event.kind].push(event); };
 let now = null;
 const state = (value) => { now = value; };
+const pages = (links) => { // data/pages.js: other pages of this run
+  $("#pages").hidden = !Object.keys(links).length;
+  $("#pages").replaceChildren(...Object.entries(links).map(([title, href]) => make("a", {href}, title)));
+};
 const load = (src) => new Promise((resolve, reject) => {
   document.head.append(make("script", {src, onload: resolve, onerror: () => reject(new Error(src))}));
 });
@@ -11,7 +15,7 @@ const chunk = (index) => `data/${String(index).padStart(5, "0")}.js`;
 const place = (row) => `epoch ${row.epoch}, image ${row.total_images.toLocaleString("en")}`;
 
 async function start() {
-  try { await load("data/state.js"); } catch { return; }
+  try { await load("data/pages.js"); await load("data/state.js"); } catch { return; }
   await Promise.all(Array.from({length: now.chunks}, (_, index) => load(chunk(index))));
   if (now.newest) rows.losses.push(now.newest);
   for (const kind of Object.values(rows)) kind.sort((a, b) => a.total_images - b.total_images);
@@ -68,12 +72,12 @@ function thin(points, most = 700) {
 }
 // What a curve is called in the legend: both similarities of a layer, which share a colour, by the layer.
 const key = (name) => name.replace(/^similarity_.*_(\d+)$/, "layer $1").replace(/^similarity_/, "");
-function plot(title, series, {smoothing = 0, fromZero = false, markers = false, hint = null} = {}) {
-  const figure = make("figure", {class: "plot"}), hidden = new Set(), svg = SVG("svg", {viewBox: "0 0 480 220", preserveAspectRatio: "none"});
+function plot(title, unit, series, {smoothing = 0, fromZero = false, markers = false, hint = null, note = null} = {}) {
+  const figure = make("figure", {class: "plot"}), hidden = new Set(), svg = SVG("svg", {viewBox: "0 0 480 220", preserveAspectRatio: "none", role: "img", "aria-label": title});
   const keys = [...new Set(series.map(([name]) => key(name)))];
   const colour = (name) => COLORS[keys.indexOf(key(name)) % COLORS.length];
   const dash = (name) => (/^similarity_positive/.test(name) ? {"stroke-dasharray": "6 4"} : {});
-  const left = 46, right = 464, top = 8, bottom = 196;
+  const left = 60, right = 464, top = 8, bottom = 182;
   let drawn = [], x = null, redo = () => {};
   function draw() {
     const shown = series.filter(([name]) => !hidden.has(key(name))).map(([name, points]) => [name, points.filter(([, y]) => y !== null && y !== undefined)]).filter(([, points]) => points.length);
@@ -95,16 +99,18 @@ function plot(title, series, {smoothing = 0, fromZero = false, markers = false, 
     const first = Math.min(...xs), last = Math.max(...xs) > first ? Math.max(...xs) : first + 1;
     x = (value) => left + (value - first) / (last - first) * (end - left);
     const y = (value) => bottom - (Math.max(low, Math.min(high, value)) - low) / (high - low) * (bottom - top);
-    for (const value of ticks(low, high, 6)) {
-      const text = SVG("text", {x: left - 6, y: y(value) + 4, "text-anchor": "end"});
-      text.textContent = Math.abs(value) < 1e-3 && value ? value.toExponential(1).replace(".0", "") : short(value);
-      svg.append(SVG("line", {class: "grid", x1: left, x2: end, y1: y(value), y2: y(value)}), text);
-    }
-    for (const value of ticks(first, last, 5)) {
-      const text = SVG("text", {x: x(value), y: bottom + 16, "text-anchor": "middle"});
-      text.textContent = short(value);
+    const write = (words, where) => {
+      const text = SVG("text", {"text-anchor": "middle", ...where});
+      text.textContent = words;
       svg.append(text);
+    };
+    for (const value of ticks(low, high, 6)) {
+      svg.append(SVG("line", {class: "grid", x1: left, x2: end, y1: y(value), y2: y(value)}));
+      write(Math.abs(value) < 1e-3 && value ? value.toExponential(1).replace(".0", "") : short(value), {x: left - 6, y: y(value) + 4, "text-anchor": "end"});
     }
+    for (const value of ticks(first, last, 5)) write(short(value), {x: x(value), y: bottom + 16});
+    write("images", {x: (left + end) / 2, y: 216});
+    write(unit, {transform: `translate(12 ${(top + bottom) / 2}) rotate(-90)`});
     const path = (points) => "M" + thin(points).map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join("L");
     if (smoothing) for (const [name, points] of shown) svg.append(SVG("path", {class: "raw", d: path(points), stroke: colour(name)}));
     for (const [name, points] of drawn) {
@@ -131,7 +137,7 @@ function plot(title, series, {smoothing = 0, fromZero = false, markers = false, 
     event.currentTarget.setAttribute("aria-pressed", !hidden.has(name));
     draw();
   }}, make("i", {style: `background:${COLORS[keys.indexOf(name) % COLORS.length]}`}), name));
-  figure.append(make("figcaption", {}, make("b", {title: hint}, title), ...(names.length > 1 ? names : [])), svg);
+  figure.append(make("figcaption", {}, make("b", {title: hint}, title), ...(String(keys) === title ? [] : names), note), svg);
   figure.draw = (weight) => { if (weight !== undefined) smoothing = weight; draw(); };
   new ResizeObserver(draw).observe(svg);
   return figure;
@@ -143,7 +149,9 @@ function showLosses() {
   const names = namesOf(rows.losses, (row) => row.losses);
   const figures = Object.entries(GROUPS).map(([group, title]) => {
     const members = names.filter((name) => now.groups[name] === group);
-    return members.length && plot(title, members.map((name) => curve(rows.losses, name, (row) => row.losses[name])), {smoothing: +$("#smoothing").value, hint: HINTS[group]});
+    return members.length && plot(title, group === "similarity" ? "mean cosine" : "loss", members.map((name) => curve(rows.losses, name, (row) => row.losses[name])), {
+      smoothing: +$("#smoothing").value, hint: HINTS[group], note: group === "similarity" ? "dashed: positives, solid: negatives" : null,
+    });
   }).filter(Boolean);
   $("#losses").hidden = !figures.length;
   $("#losses .plots").append(...figures);
@@ -152,9 +160,9 @@ function showLosses() {
 function showSpeed() {
   const rates = namesOf(rows.losses, (row) => row.learning_rates);
   if (rows.losses.length) $("#losses .plots").append(
-    plot("images per second", [curve(rows.losses, "images/s", (row) => row.images_per_second)], {fromZero: true}),
-    plot("peak memory (GB)", [curve(rows.losses, "GB", (row) => row.memory_gb)], {fromZero: true}),
-    ...(rates.length ? [plot("learning rates", rates.map((name) => curve(rows.losses, name, (row) => row.learning_rates?.[name])), {fromZero: true})] : []));
+    plot("speed", "images per second", [curve(rows.losses, "speed", (row) => row.images_per_second || undefined)], {fromZero: true}),
+    plot("peak memory", "GB", [curve(rows.losses, "peak memory", (row) => row.memory_gb)], {fromZero: true}),
+    ...(rates.length ? [plot("learning rates", "learning rate", rates.map((name) => curve(rows.losses, name, (row) => row.learning_rates?.[name])), {fromZero: true})] : []));
 }
 const error = (row, name) => (`${name}_se` in row.scores ? `, ± ${number(row.scores[`${name}_se`])}` : "");
 function showScores() {
@@ -167,12 +175,14 @@ function showScores() {
     const best = points.reduce((one, other) => sign * other.scores[name] < sign * one.scores[name] ? other : one);
     $("#scores .cards").append(make("div", {class: "score"}, make("b", {}, `${name} ${sign < 0 ? "↑" : "↓"}`),
       ...[["last", last, ""], ["best", best, "best"]].map(([word, row, kind]) => make("div", {}, make("strong", {class: kind}, number(row.scores[name])), make("br"), make("small", {}, `${word}, epoch ${row.epoch}${error(row, name)}`)))));
-    $("#scores .plots").append(plot(name, [[name, points.map((row) => [row.total_images, row.scores[name], row])]], {markers: true}));
+    $("#scores .plots").append(plot(name, `${now.scores[name]} is better`, [[name, points.map((row) => [row.total_images, row.scores[name], row])]], {markers: true}));
   }
 }
 
-const pictureSet = (title, images, lazy) => make("div", {class: "set"}, title ? make("b", {title}, title) : null, make("div", {}, ...Object.entries(images).map(([label, src]) =>
-  make("figure", {}, make("a", {href: src, target: "_blank"}, make("img", {src, alt: label, decoding: "async", ...(lazy ? {loading: "lazy"} : {})})), make("figcaption", {}, label)))));
+// A click opens the viewer; as a link it can also be opened in another tab.
+const pictureSet = (title, images, enlarge, lazy) => make("div", {class: "set"}, make("b", {title}, title), make("div", {}, ...Object.entries(images).map(([label, src]) =>
+  make("figure", {}, make("a", {href: src, target: "_blank", onclick: (event) => { event.preventDefault(); enlarge(); }},
+    make("img", {src, alt: `${title}: ${label}`, decoding: "async", ...(lazy ? {loading: "lazy"} : {})})), make("figcaption", {}, label)))));
 
 // The slider: one element per picture, whose source changes, so that nothing jumps.
 function showSamples() {
@@ -185,7 +195,11 @@ function showSamples() {
   const sources = (row) => Object.entries(row.samples).flatMap(([name, set]) => Object.entries(set).map(([label, src]) => [`${name}\n${label}`, src]));
   for (const name of namesOf(steps, (row) => row.samples)) {
     const labels = namesOf(steps, (row) => row.samples[name]);
-    const set = pictureSet(name, Object.fromEntries(labels.map((label) => [label, ""])), false);
+    const enlarge = () => {
+      const row = steps[+slider.value], names = Object.keys(row.samples);
+      look(names.map((each) => ({name: each, note: place(row), links: row.samples[each]})), names.indexOf(name));
+    };
+    const set = pictureSet(name, Object.fromEntries(labels.map((label) => [label, ""])), enlarge, false);
     set.querySelectorAll("img").forEach((image, index) => images.set(`${name}\n${labels[index]}`, image));
     $("#samples .rows").append(set);
   }
@@ -218,7 +232,7 @@ function showSamples() {
 
 // Newest first; an epoch's pictures enter the page when it is opened.
 function showEpochs() {
-  const epochs = new Map();
+  const epochs = new Map(), sets = rows.images.map((row) => ({name: place(row), note: "", links: row.images}));
   for (const row of rows.images) epochs.set(row.epoch, [row, ...(epochs.get(row.epoch) || [])]);
   const means = new Map();
   for (const row of rows.losses) {
@@ -232,7 +246,7 @@ function showEpochs() {
     const steps = make("div", {class: "steps"});
     const box = make("details", {class: "epoch"}, make("summary", {}, `epoch ${epoch}`, make("span", {}, [...scored, ...words].join(" · "))), steps);
     box.ontoggle = () => {
-      if (box.open && !steps.childElementCount) steps.append(...epochs.get(epoch).map((row) => pictureSet(`image ${row.total_images.toLocaleString("en")}`, row.images, true)));
+      if (box.open && !steps.childElementCount) steps.append(...epochs.get(epoch).map((row) => pictureSet(place(row), row.images, () => look(sets, rows.images.indexOf(row)), true)));
     };
     box.open = index < 2;
     return box;

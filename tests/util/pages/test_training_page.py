@@ -12,6 +12,7 @@ from util.loggers.jsonl import JsonlLogger
 from util.loggers.smoothing import Smoothing
 from util.loggers.training_page import CHUNK_ROWS, TrainingPage
 from util.metrics.names import higher_is_better
+from util.pages.result_page import ResultPage
 from util.run.checkpoints import Position
 
 NASTY = "a<b>&\"'#?%20 </script><img src=x onerror=alert(1)>"
@@ -28,6 +29,9 @@ START = {
     "dataroot": NASTY,
     "data": {"trainA": {"images": 1200, "fingerprint": "0a1b"}},
 }
+
+
+GREY = np.full((8, 9, 3), 128, np.uint8)
 
 
 def options(folder, **more):
@@ -181,6 +185,46 @@ def test_in_the_browser(tmp_path, browser):
     assert browser.log == []
 
 
+def test_pictures_enlarge_in_the_viewer(tmp_path, browser):
+    with Loggers([TrainingPage(options(tmp_path))]) as loggers:
+        train(loggers, 1, 4, name="a")
+        loggers.log_samples(Progress(2, 50, 450, 50, 200, 9), {name: {"input": GREY, "output": GREY} for name in "ab"})
+    browser.log.clear()
+    browser.goto((tmp_path / "run/web/index.html").as_uri())
+    seen = "[$('#viewer').open, $('#name').textContent, $('#note').textContent, $('#where').textContent]"
+    browser.locator("#samples img >> visible=true").last.click()
+    assert browser.evaluate(seen) == [True, "b", "epoch 2, image 450", "2 / 2"]
+    assert browser.evaluate("[...document.querySelectorAll('.pair em')].map(x => x.textContent)") == ["input", "output"]
+    browser.keyboard.press("ArrowLeft")
+    assert browser.evaluate("$('#name').textContent") == "a"
+    browser.keyboard.press("Escape")
+    browser.locator("#epochs img").first.click()
+    assert browser.evaluate(seen) == [True, "epoch 1, image 200", "", "3 / 3"]
+    assert browser.log == []
+
+
+def test_the_pages_of_a_run_link_to_each_other(tmp_path, browser):
+    TrainingPage(options(tmp_path)).close()
+    training, results = tmp_path / "run/web/index.html", tmp_path / "more results/run"
+
+    def save(name):
+        return ResultPage(results / name, name, {}, tmp_path / "run").save()
+
+    def links(page):
+        browser.goto(page.as_uri())
+        browser.wait_for_selector("nav.terms a")
+        return browser.evaluate("[...document.querySelectorAll('nav.terms a')].map(a => [a.textContent, a.href])")
+
+    first, second = save("test_1"), save("test_2")
+    assert links(training) == [["test_1", first.as_uri()], ["test_2", second.as_uri()]]
+    assert links(second) == [["training", training.as_uri()], ["test_1", first.as_uri()]]
+    first.unlink()
+    save("test_2")
+    assert links(training) == [["test_2", second.as_uri()]]
+    TrainingPage(options(tmp_path), Position(1)).close()  # the run goes on
+    assert "test_2" in (tmp_path / "run/web/data/pages.js").read_text()
+
+
 def test_it_tells_what_it_waits_for_then_progress_and_time_left(tmp_path, browser):
     loggers = Loggers([TrainingPage(options(tmp_path))])
 
@@ -233,5 +277,7 @@ def test_similarities_have_a_colour_a_layer(tmp_path, browser):
     assert [dash is not None for _, dash in curves] == [True, False] * 3
     assert [curves[i][0] for i in (0, 2, 4)] == [curves[i][0] for i in (1, 3, 5)]
     assert len({colour for colour, _ in curves}) == 3
+    words = browser.evaluate(f"{plot}.innerText + [...{plot}.querySelectorAll('text')].map(x => x.textContent)")
+    assert all(part in words for part in ("dashed: positives, solid: negatives", "images", "mean cosine"))
     assert browser.evaluate(f"{plot}.querySelectorAll('circle').length") == 6  # one point draws no line
     assert "Negatives near 1" in browser.evaluate(f"{plot}.querySelector('b').title")
