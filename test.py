@@ -48,13 +48,15 @@ def main() -> None:
             if len(names) == count:
                 break
             visuals, paths = translated(model, batch)
+            unpaired = opt.dataset_mode == "unaligned" and "fake_A" not in visuals  # else real_B is an input too
             for i, path in enumerate(paths[: count - len(names)]):
                 name = result_name(path, names)
                 images = {}
                 for label, pictures in visuals.items():
-                    images[label] = f"images/{label}/{name}.png"
+                    file = f"images/{label}/{name}.png"
                     (folder / "images" / label).mkdir(parents=True, exist_ok=True)
-                    save_image(tensor2im(pictures[i]), folder / images[label], opt.aspect_ratio)
+                    save_image(tensor2im(pictures[i]), folder / file, opt.aspect_ratio)
+                    images["another image of B" if unpaired and label == "real_B" else label] = file
                 page.add(name, images)
                 bar.update()
     aside = page.set_aside_others()

@@ -144,6 +144,7 @@ def test_pages_in_a_browser(place, browser):
     names = "[...document.querySelectorAll('.card .name span')].map(x => x.textContent).filter(x => x)"
     assert browser.evaluate(names) == ["0000", "0001", "0002", "more_0000"]
     assert "negcut" in browser.evaluate("document.body.textContent")
+    assert browser.evaluate("PAGE.labels") == ["real_A", "fake_B", "another image of B"]
     browser.goto((place / "checkpoints/toy/web/index.html").as_uri())
     browser.wait_for_function("[...document.images].filter(x => x.naturalWidth).length > 0")
     assert browser.log == []

@@ -2,7 +2,7 @@
 // scores = {score: {name: value}}, of scores.js beside this page: evaluations write it.
 PAGE.scores = Object.keys(scores);
 for (const row of PAGE.rows) row.push(PAGE.scores.map((score) => scores[score][row[0]] ?? null));
-const CHUNK = 60;
+const CHUNK = 60, SHEET_ROWS = 200;
 const shown = new Set(PAGE.labels);
 let rows = PAGE.rows, drawn = 0, current = -1;
 
@@ -17,8 +17,6 @@ function card(row, index) {
   const box = make("div", {class: "card", tabindex: 0, onclick: () => view(index), onfocus: () => { current = index; }},
     make("div", {class: "name"}, make("span", {title: name}, name), make("span", {}, scoreLine(scores))),
     make("div", {class: "row"}, ...figures));
-  const columns = Math.max(1, figures.filter(Boolean).length);
-  $(".name", box).style.maxWidth = `calc(${columns} * var(--size) + ${6 * (columns - 1)}px)`;
   return box;
 }
 function drawTo(count) {
@@ -34,12 +32,35 @@ function redraw() {
   else if (by !== "") rows.sort((a, b) => (a[2][by] === null) - (b[2][by] === null) || sign * (a[2][by] - b[2][by])); // those without last
   else if (sign < 0) rows.reverse();
   $("#count").textContent = rows.length === PAGE.rows.length ? `${rows.length} images` : `${rows.length} of ${PAGE.rows.length} images`;
+  $("#grid").style.setProperty("--columns", Math.max(1, shown.size));
   $("#grid").replaceChildren();
   drawn = 0; current = -1;
-  fill();
+  if (asSheet()) drawSheet(); else fill();
 }
+
+// The contact sheet: what the filter leaves, in its order, as a table to print, whose heads stand on each printed page.
+const asSheet = () => $("#as_sheet").getAttribute("aria-pressed") === "true";
+function drawSheet() {
+  const step = Math.ceil(rows.length / SHEET_ROWS) || 1, chosen = rows.filter((_, index) => index % step === 0);
+  const which = PAGE.labels.map((label, i) => i).filter((i) => shown.has(PAGE.labels[i]));
+  const beside = Math.max(1, Math.min(chosen.length, Math.floor(Math.min(innerWidth, 1200) / (100 * (which.length + 1)))));
+  const line = (first) => make("tr", {}, ...chosen.slice(first, first + beside).flatMap(([name, links]) => [
+    make("th", {scope: "row"}, name), ...which.map((i) => make("td", {}, links[i] && make("img", {src: links[i], alt: `${name}: ${PAGE.labels[i]}`})))]));
+  const heads = Array.from({length: beside}, () => ["image", ...which.map((i) => PAGE.labels[i])]).flat();
+  $("#sheet").replaceChildren(
+    make("caption", {}, `${chosen.length} of ${PAGE.rows.length} images`),
+    make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", {scope: "col"}, head)))),
+    make("tbody", {}, ...chosen.map((_, index) => index).filter((index) => index % beside === 0).map(line)));
+}
+$("#as_sheet").onclick = () => {
+  $("#as_sheet").setAttribute("aria-pressed", !asSheet());
+  $("#sheet").hidden = $("#print").hidden = !asSheet();
+  $("#grid").hidden = asSheet();
+  redraw();
+};
+$("#print").onclick = () => print();
 function fill() {
-  while (drawn < rows.length && document.documentElement.scrollHeight < scrollY + 2.5 * innerHeight) drawTo(drawn + CHUNK);
+  while (!asSheet() && drawn < rows.length && document.documentElement.scrollHeight < scrollY + 2.5 * innerHeight) drawTo(drawn + CHUNK);
 }
 addEventListener("scroll", fill, {passive: true});
 addEventListener("resize", fill);
@@ -54,6 +75,7 @@ $("#labels").append(...PAGE.labels.map((label) => make("button", {"aria-pressed"
   event.target.setAttribute("aria-pressed", shown.has(label));
   redraw();
 }}, label)));
+if (matchMedia("(hover: hover)").matches) $("#filter").placeholder += "  ( / )";
 const setSize = (size) => { $("#grid").style.setProperty("--size", `${size}px`); };
 $("#size").oninput = () => { setSize($("#size").value); fill(); };
 // Two cards beside each other fill the window.

@@ -1,28 +1,23 @@
 """``results/NAME/PHASE_EPOCH/index.html``: the test images and their translations, to browse and compare."""
 
 import json
-import math
 import re
 from pathlib import Path
 from urllib.parse import unquote
 
 from dominate import tags
-from PIL import Image, ImageOps
 
 from util import html
-from util.files import replacing, set_aside, write_atomic
+from util.files import set_aside, write_atomic
 from util.loggers.jsonl import STARTS, read
 from util.pages import other_pages
 from util.pages.viewer import viewer
-from util.pictures import Reader
 
 SCORES, SCORES_START = "scores.js", "scores = "  # a script: a page from the file system may not read other files
-SHEET_ROWS = 40  # of the contact sheet: what one screen or one printed page can show
-SHEET_SIZE = 160  # pixels of a picture in it
 
 
 class ResultPage:
-    """Collects rows with ``add``; ``save``, which may be called again, writes the page and a contact sheet.
+    """Collects rows with ``add``; ``save``, which may be called again, writes the page.
 
     The page needs nothing but what lies beside it, images and ``scores.js``: it opens from the file system.
     """
@@ -52,7 +47,7 @@ class ResultPage:
         return aside
 
     def save(self) -> Path:
-        """Write ``index.html`` and ``contact_sheet.png``; returns the page's path."""
+        """Write ``index.html``; returns its path."""
         labels = list(dict.fromkeys(label for _, images in self.rows for label in images))
         data = {
             "labels": labels,
@@ -63,60 +58,39 @@ class ResultPage:
             ],
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        rows, path = self._save_contact_sheet(labels), self.folder / "index.html"
+        path = self.folder / "index.html"
         head = [*html.terms(self.header), *other_pages.nav(self.run, path)]
-        page = html.page(("viewer", "result_page"), self.title, head, self._body(rows), page=data)
+        page = html.page(("viewer", "result_page"), self.title, head, self._body(), page=data)
         _write_scores(self.folder, self.scores)
         write_atomic(path, page)
         if self.run:
             other_pages.add(self.run, self.folder.name, path)
         return path
 
-    def _body(self, sheet_rows: int) -> list:
+    def _body(self) -> list:
         """What the script fills."""
-        sheet = tags.a(f"contact sheet ({sheet_rows} images)", href="contact_sheet.png", download=True)
         return [
             tags.nav(
-                tags.input_(id="filter", type="search", placeholder="filter names  ( / )", aria_label="filter names"),
+                tags.input_(id="filter", type="search", placeholder="filter names", aria_label="filter names"),
                 tags.label("sort ", tags.select(id="sort")),
                 tags.button("↑", id="order", title="turn the order round"),
                 tags.span(id="labels"),
                 tags.label("size ", tags.input_(id="size", type="range", min=48, max=512, step=4)),
                 tags.span(id="count"),
-                sheet if sheet_rows else "",
+                tags.button("contact sheet", id="as_sheet", aria_pressed="false", title="as a table to print"),
+                tags.button("print", id="print", hidden=True),
                 id="bar",
             ),
             tags.main(
                 tags.noscript("This page draws its grid with JavaScript; the images themselves lie in images/."),
                 tags.div(id="grid"),
+                tags.table(id="sheet", hidden=True),
             ),
             tags.footer(id="starts", hidden=True),
             viewer(),
             tags.script("let scores = {};"),
             tags.script(src=SCORES),
         ]
-
-    def _save_contact_sheet(self, labels: list[str]) -> int:
-        """Evenly over all rows. Drawn here: a page from the file system may not read its images' pixels."""
-        step = max(1, -(-len(self.rows) // SHEET_ROWS))
-        chosen = self.rows[::step]
-        if not chosen or not labels:
-            return 0
-        beside = max(1, round((len(chosen) / len(labels)) ** 0.5))  # rows next to each other: about a square
-        cell, gap = SHEET_SIZE + 4, 16
-        width = beside * (len(labels) * cell + gap) - gap + 4
-        sheet = Image.new("RGB", (width, -(-len(chosen) // beside) * cell + 4), "white")
-        reader = Reader(max_pixels=math.inf)  # they were written here
-        for i, (_, images) in enumerate(chosen):
-            for j, label in enumerate(labels):
-                if label not in images:
-                    continue
-                picture = ImageOps.contain(reader.open(self.folder / images[label]), (SHEET_SIZE, SHEET_SIZE))
-                x = 4 + i % beside * (len(labels) * cell + gap) + j * cell
-                sheet.paste(picture, (x, 4 + i // beside * cell))
-        with replacing(self.folder / "contact_sheet.png") as beside_path:
-            sheet.save(beside_path)
-        return len(chosen)
 
 
 def add_scores(images: str | Path, scores: dict[str, dict[str, float]]) -> Path | None:
