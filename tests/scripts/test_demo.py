@@ -129,7 +129,7 @@ def by_command(monkeypatch, experiment: Path, photo: Path, out: Path, *flags: st
     flags = ["--checkpoints_dir", experiment.parent, "--name", experiment.name, "--tile", "128", *flags]
     monkeypatch.setattr(sys, "argv", ["translate.py", *map(str, [photo, *flags]), "--gpu_ids=-1", f"--out={out}"])
     translate.main()
-    (path,) = out.iterdir()
+    (path,) = out.glob("*.png")  # beside it lies translate.py's note
     return path.read_bytes()
 
 
