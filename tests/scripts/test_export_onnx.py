@@ -145,13 +145,14 @@ def test_the_page_gives_what_the_network_gives(call, browser, tmp_path):
     browser.set_viewport_size({"width": 390, "height": 800})
     browser.goto((tmp_path / "net.html").as_uri())
 
-    def give(name: str) -> str:
-        """What the page says once it is done with the file."""
+    def give(name: str, until: str) -> str:
+        """What the page says by the time that it shows ``until``."""
         browser.set_input_files("#where input >> nth=0", tmp_path / name)
+        browser.wait_for_selector(until, timeout=120_000)
         browser.wait_for_function("!document.querySelector('progress')")
         return browser.inner_text("#said")
 
-    assert give("cliff.png") == ""
+    assert give("cliff.png", "#download") == ""
     with browser.expect_download() as download:
         browser.click("#download")
     assert download.value.suggested_filename == "cliff_translated.png"
@@ -159,8 +160,13 @@ def test_the_page_gives_what_the_network_gives(call, browser, tmp_path):
     opaque = wanted[..., 3] == 255
     assert found.shape == wanted.shape and (found[..., 3] == wanted[..., 3]).all() and not opaque.all()
     assert wanted[opaque].std() > 20 and np.abs(found - wanted)[opaque].max() <= 1
-    assert give("large.png").startswith("large.png (968 × 780 pixels) was scaled down to 512 × 413:") and LIMIT == 512
-    assert "holiday.png is no picture" in give("holiday.png")
+    assert (
+        give("large.png", "#said p:has-text('scaled')").startswith(
+            "large.png (968 × 780 pixels) was scaled down to 512 × 413:"
+        )
+        and LIMIT == 512
+    )
+    assert "holiday.png is no picture" in give("holiday.png", ".error")
     assert browser.evaluate("document.documentElement.scrollWidth") == 390
     assert browser.log == [] and {url.split(":")[0] for url in asked} <= {"file", "blob", "data"}
 
