@@ -148,7 +148,8 @@ class TrainingPage(Logger):
         head = [tags.p(id="state", cls="terms"), others, *header, html.command(), checkpoints]
         constants = dict(groups=GROUPS, hints=HINTS, widest=WIDEST, few=FEW)
         write_atomic(
-            self.web / "index.html", html.page(("viewer", "training_page"), opt.name, head, _body(), **constants)
+            self.web / "index.html",
+            html.page(("pair", "viewer", "training_page"), opt.name, head, _body(), **constants),
         )
 
 

@@ -60,7 +60,7 @@ class ResultPage:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "index.html"
         head = [*html.terms(self.header), *other_pages.nav(self.run, path)]
-        page = html.page(("viewer", "result_page"), self.title, head, self._body(), page=data)
+        page = html.page(("pair", "viewer", "result_page"), self.title, head, self._body(), page=data)
         _write_scores(self.folder, self.scores)
         write_atomic(path, page)
         if self.run:

@@ -50,8 +50,9 @@ def translator_page(model: bytes, runtime: dict[str, bytes], title: str, about: 
         f"Photos of more than {LIMIT} pixels a side are scaled down."
     )
     head = [tags.p(about) if about else "", tags.p("Photos stay on this device; the page works without network, too.")]
+    body = [tags.main(where, tags.div(id="said"), tags.section(id="result")), foot]
     return html.page(
-        "translator_page", title, head, [tags.main(where, tags.div(id="said"), tags.section(id="result")), foot],
+        ("pair", "translator_page"), title, head, body,
         image=image, limit=LIMIT, files=files, module=module,
     )  # fmt: skip
 
