@@ -17,6 +17,7 @@ from models.losses import GANLoss, as_one_image, contrastive_loss, mean_similari
 from util.devices import from_host
 from util.errors import UserError
 from util.flag_types import layer_list, non_negative, non_negative_int, positive, positive_int, str2bool
+from util.launches import each_layer, go_together
 from util.loggers.base import COLLAPSED
 
 # "Fast": no identity branch, a stronger contrastive loss, mirrored inputs, half the epochs.
@@ -251,10 +252,10 @@ class CUTModel(BaseModel):
 
     def note_contrast(self, loss: Tensor, queries: list[Tensor], keys: list[Tensor], negatives: list) -> None:
         """For ``get_current_statistics``."""
-        for layer, vectors in zip(self.nce_layers, zip(queries, keys, negatives, strict=True), strict=True):
-            if self.opt.nce_includes_all_negatives_from_minibatch:
-                vectors = map(as_one_image, vectors)
-            means = mean_similarities(*vectors)
+        vectors = [queries, keys, negatives]
+        if self.opt.nce_includes_all_negatives_from_minibatch:
+            vectors = [[as_one_image(x) for x in layers] for layers in vectors]
+        for layer, means in zip(self.nce_layers, each_layer(mean_similarities, *vectors), strict=True):
             self.statistics |= zip((f"similarity_positive_{layer}", f"similarity_negative_{layer}"), means, strict=True)
         if self.opt.nce_loss not in hard_negatives.DECOUPLED:  # of those the value may be zero, the gradient is not
             self.steps_without_contrast.add_(1).mul_(loss.detach() < COLLAPSED * self.opt.lambda_NCE)
@@ -283,4 +284,6 @@ class CUTModel(BaseModel):
 def split(images: Tensor, batches: list[Tensor]) -> list[Tensor]:
     """What belongs to each of ``batches``, of which ``images`` holds one after the other; all are of one size."""
     count = len(batches[0])
+    if go_together(batches):  # differentiated in one operation; its sum is rounded in another order than that of slices
+        return list(images.split(count))
     return [images[i : i + count] for i in range(0, len(images), count)]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from util.errors import UserError
+from util.launches import go_together
 from util.precision import no_autocast
 
 
@@ -50,10 +51,14 @@ def contrastive_loss(
     Of each layer: queries and keys (B, P, C) of unit length, negatives (B, n, C), or None for CUT's, the keys of the
     other positions. ``across_images``: the negatives of all images of the batch serve every query.
     """
+    loss = loss or info_nce
+    vectors = (queries, keys, negatives)
     if across_images:
-        queries, keys, negatives = ([as_one_image(x) for x in layers] for layers in (queries, keys, negatives))
-    losses = [(loss or info_nce)(*layer, temperature) for layer in zip(queries, keys, negatives, strict=True)]
-    return sum(losses) / len(losses)
+        vectors = [[as_one_image(x) for x in layers] for layers in vectors]
+    if getattr(loss, "func", loss) in BY_IMAGE and all(layers[0] is None or go_together(layers) for layers in vectors):
+        vectors = [[None if layers[0] is None else torch.cat(layers)] for layers in vectors]
+    losses = [loss(*layer, temperature) for layer in zip(*vectors, strict=True)]
+    return sum(losses[1:], losses[0]) / len(losses)
 
 
 def info_nce(
@@ -70,6 +75,12 @@ def nonsaturating_loss(query: Tensor, key: Tensor, negatives: Tensor, temperatur
     positive, negative = patch_similarities(query, key, negatives)
     positive, others = positive / temperature, (negative / temperature).logsumexp(dim=-1, keepdim=True)
     return (torch.logaddexp(positive, others) - others).mean()
+
+
+BY_IMAGE = {
+    info_nce,
+    nonsaturating_loss,
+}  # means over images that don't meet: as many may be given at once as one likes
 
 
 def patch_similarities(
@@ -92,7 +103,7 @@ def patch_similarities(
 def patch_nce_loss(positive: Tensor, negative: Tensor, temperature: float) -> Tensor:
     """InfoNCE: mean over queries of -log( exp(q.k/T) / (exp(q.k/T) + sum_j exp(q.n_j/T)) )."""
     logits = torch.cat((positive, negative), dim=-1) / temperature
-    return -logits.log_softmax(dim=-1)[..., 0].mean()
+    return -logits.log_softmax(dim=-1).select(-1, 0).mean()
 
 
 def as_one_image(vectors: Tensor | None) -> Tensor | None:
@@ -102,20 +113,20 @@ def as_one_image(vectors: Tensor | None) -> Tensor | None:
 
 @torch.no_grad()
 def mean_similarities(query: Tensor, key: Tensor, negatives: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean cosines of ``patch_similarities``, without CUT's -10: the mean of all products of two sets of vectors is the
-    product of their means."""
-    positive = (query * key).sum(dim=-1).mean()
+    """Mean cosines of ``patch_similarities``, without CUT's -10, of (..., B, P, C) vectors: the mean of all products of
+    two sets of vectors is the product of their means."""
+    positive = (query * key).sum(dim=-1).mean(dim=(-2, -1))
     if negatives is not None:
-        return positive, (query.mean(dim=1) * negatives.mean(dim=1)).sum(dim=-1).mean()
-    count = query.shape[1]
-    every = (query.mean(dim=1) * key.mean(dim=1)).sum(dim=-1).mean()
+        return positive, (query.mean(dim=-2) * negatives.mean(dim=-2)).sum(dim=-1).mean(dim=-1)
+    count = query.shape[-2]
+    every = (query.mean(dim=-2) * key.mean(dim=-2)).sum(dim=-1).mean(dim=-1)
     return positive, (every * count - positive) / max(1, count - 1)
 
 
 def diversity_loss(negatives: Tensor) -> Tensor:
-    """-mean |n[first half] - n[second half]| of (B, n, C) negatives: low when they are spread."""
-    half = negatives.shape[1] // 2
-    return -(negatives[:, :half] - negatives[:, half : 2 * half]).abs().mean()
+    """-mean |n[first half] - n[second half]| of (..., B, n, C) negatives: low when they are spread."""
+    first, second, *_ = negatives.split(negatives.shape[-2] // 2, dim=-2)
+    return -(first - second).abs().mean(dim=(-3, -2, -1))
 
 
 def cal_gradient_penalty(

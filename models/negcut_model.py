@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from models import networks
-from models.cut_model import FAST, Branch, CUTModel, Step
+from models.cut_model import FAST, Branch, CUTModel, Step, split
 from models.losses import diversity_loss, nonsaturating_loss
 from util.errors import UserError
 from util.flag_types import non_negative, positive
+from util.launches import each_layer, go_together
 from util.run.averages import update_average
 
 MOMENTUM = 0.9
@@ -40,12 +41,17 @@ class NEGCUTModel(CUTModel):
 
     def summarize(self, branches: list[Branch]) -> None:
         """What N sees of each source: m, the mean of F_'s projection of all positions (NEGCUT, section 3)."""
-        for branch in branches:
-            if self.negatives_reach_source():
-                branch.summary = self.netN.summarize(branch.source, self.netF, self.netF_)
+        reach = self.negatives_reach_source()
+        sources = [(branch if reach else branch.detach()).source for branch in branches]
+        with torch.set_grad_enabled(reach):
+            if branches and go_together([layers[0] for layers in sources]):
+                layers = [torch.cat(layer) for layer in zip(*sources, strict=True)]
+                summary = self.netN.summarize(layers, self.netF, self.netF_)
+                summaries = zip(*(split(m, [branch.source[0] for branch in branches]) for m in summary), strict=True)
             else:
-                with torch.no_grad():
-                    branch.summary = self.netN.summarize(branch.detach().source, self.netF, self.netF_)
+                summaries = (self.netN.summarize(layers, self.netF, self.netF_) for layers in sources)
+            for branch, summary in zip(branches, summaries, strict=True):
+                branch.summary = list(summary)
 
     def negatives(self, phase: str, index: int, branch: Branch) -> list[Tensor]:
         """n_j = normalize(MLP_l([m, z_j])), z_j ~ N(0, I_64), (B, num_patches, C) of each layer (NEGCUT, section 3)."""
@@ -68,7 +74,7 @@ class NEGCUTModel(CUTModel):
             negatives.append(self.negatives("N", index, branch))
             hardness.append(self.hardness(queries, keys, negatives[-1]))
         spread = negatives if self.opt.diversity_both else negatives[-1:]  # published: those of the last branch
-        diversity = [diversity_loss(n) for layers in spread for n in layers]
+        diversity = each_layer(diversity_loss, [n for layers in spread for n in layers])
         loss_N = -sum(hardness) / len(hardness) + self.opt.lambda_MS_neg * sum(diversity) / len(diversity)
         loss_N.backward()
         self.apply_gradients("N", self.optimizer_N)

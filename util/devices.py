@@ -8,13 +8,14 @@ from util import distributed
 from util.device_kinds import KINDS, Kind
 from util.errors import UserError
 
+UNLISTED = Kind(bf16=False, pins=False, untried=True)
 chosen: torch.device | None = None  # by the options of a script of others, which asks ``init_ddp`` for it
 
 
 def kind_of(device: torch.device | str) -> Kind:
     """What ``device`` offers; of a kind that is not listed, no more than every device has."""
     name = torch.device(device).type
-    known = KINDS.get(name, Kind(bf16=False, pins=False, untried=True))
+    known = KINDS.get(name, UNLISTED)
     return replace(known, tf32=False) if torch.version.hip else known
 
 

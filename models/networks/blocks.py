@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from models.networks.cpu_kernels import Halve, is_channels_last
 from models.networks.sync_norm import SyncBatchNorm
+from util.devices import kind_of
 from util.errors import UserError
 from util.flag_types import norm_name
 from util.precision import no_autocast
@@ -23,6 +24,8 @@ class InstanceNorm(nn.Module):
     incoming gradient is channels-last. The two kernels used here are right in every layout, and each is
     several times faster where it is used. Statistics are at least fp32.
     """
+
+    constant_buffers = True  # no average has to follow them
 
     def __init__(self, num_features: int, eps: float = 1e-5):
         super().__init__()
@@ -40,6 +43,9 @@ class InstanceNorm(nn.Module):
         with no_autocast(x.device):
             if not is_channels_last(x):
                 return F.group_norm(x.contiguous(), self.num_features, *affine, self.eps)
+            if x.shape[0] > 1 and kind_of(x.device).launches:  # there and back in the other layout, whatever the batch
+                x = F.group_norm(x.contiguous(), self.num_features, *affine, self.eps)
+                return x.contiguous(memory_format=torch.channels_last)
             # The batch norm of a single image is its instance norm.
             images = [x] if x.shape[0] == 1 else x.split(1)
             images = [F.batch_norm(image, None, None, *affine, True, eps=self.eps) for image in images]
@@ -85,6 +91,8 @@ class Resample(nn.Module):
     ``gain``. ``fast``: ``usual`` arguments, for which there is a faster way, and this filter. Where a checkpoint
     holds another filter, that one is applied as it is.
     """
+
+    constant_buffers = True
 
     def __init__(self, channels: int, pad_type: str, filt_size: int, stride: int, gain: int, usual: bool):
         super().__init__()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from models.networks.init import init_net
 from models.networks.patch_projector import PatchProjector, l2_normalize
 from util.errors import UserError
+from util.launches import each_layer
 
 
 class NegativeMLP(nn.Module):
@@ -33,8 +34,8 @@ class NegativeMLP(nn.Module):
         negatives = []
         for layer, (m, z) in enumerate(zip(self.means(summary), noise, strict=True)):
             m = m.unsqueeze(1).expand(-1, z.shape[1], -1)
-            negatives.append(l2_normalize(self.get_submodule(f"mlp_{layer}")(torch.cat((m, z.to(m.dtype)), dim=2))))
-        return negatives
+            negatives.append(self.get_submodule(f"mlp_{layer}")(torch.cat((m, z.to(m.dtype)), dim=2)))
+        return each_layer(l2_normalize, negatives)
 
     def means(self, summary: list[Tensor]) -> list[Tensor]:
         """m of each layer, (B, width)."""

@@ -6,8 +6,9 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from models.networks.init import init_net
-from models.networks.unit_mean import CHUNK, EPS, unit_mean
+from models.networks.unit_mean import EPS, chunk_size, unit_mean
 from util.errors import UserError
+from util.launches import each_layer
 
 
 def l2_normalize(x: Tensor) -> Tensor:
@@ -51,14 +52,15 @@ class PatchProjector(nn.Module):
 
     def embed(self, layer: int, patches: Tensor) -> Tensor:
         """(..., C_layer) patches of one layer -> (..., nc) of unit length."""
-        return l2_normalize(self.get_submodule(f"mlp_{layer}")(patches) if self.use_mlp else patches)
+        return l2_normalize(self.mapped(layer, patches))
+
+    def mapped(self, layer: int, patches: Tensor) -> Tensor:
+        return self.get_submodule(f"mlp_{layer}")(patches) if self.use_mlp else patches
 
     def project(self, features: list[Tensor], patch_ids: list[Tensor]) -> list[Tensor]:
         """Features (B, C, H, W) and positions (P,) of each layer -> (B, P, nc) of each layer."""
-        return [
-            self.embed(layer, gather_patches(f, i))
-            for layer, (f, i) in enumerate(zip(features, patch_ids, strict=True))
-        ]
+        gathered = (gather_patches(f, i) for f, i in zip(features, patch_ids, strict=True))
+        return each_layer(l2_normalize, [self.mapped(layer, patches) for layer, patches in enumerate(gathered)])
 
     def positions(self, feature: Tensor) -> int:
         """How many positions of ``feature`` (B, C, H, W) there are to choose from."""
@@ -76,7 +78,7 @@ class PatchProjector(nn.Module):
         def total(chunk):
             return self.embed(layer, chunk).sum(dim=1)
 
-        chunks = patches.split(CHUNK, dim=1)
+        chunks = patches.split(chunk_size(patches, self.nc), dim=1)
         if torch.is_grad_enabled():  # F learns through its own mean: project again in the backward pass
             chunks = [checkpoint(total, c, use_reentrant=False, preserve_rng_state=False) for c in chunks]
         else:

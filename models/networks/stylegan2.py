@@ -34,6 +34,8 @@ def channels_at(size: int, multiplier: float, most: int) -> int:
 class Blur(nn.Module):
     """Zero padding, the filter (1, 3, 3, 1) both ways times ``gain``, then every ``stride``-th pixel."""
 
+    constant_buffers = True  # no average has to follow them
+
     def __init__(self, pad: int, stride: int = 1, gain: float = 1.0):
         super().__init__()
         self.pad, self.stride = pad, stride

@@ -1,6 +1,7 @@
 """Operations, time and memory of training steps, by phase, against the plain step of the published code.
 
     python scripts/dev/benchmark.py --flops --sizes 128
+    python scripts/dev/benchmark.py --ops --sizes 256       # a GPU's, which is not needed for it
     python scripts/dev/benchmark.py --sizes 128 --rounds 10 \\
         --settings "plain; default; --precision bf16 --channels_last"
     python scripts/dev/benchmark.py --sizes 256 --dataroot datasets/horse2zebra --settings "default; --cache none"
@@ -26,12 +27,14 @@ from pathlib import Path
 
 import repository  # noqa: F401
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import options
 from data import create_dataset
 from models import create_model
 from scripts.dev.plain_step import PlainStep
+from scripts.dev.pretended import pretended
 from util import devices
 from util.errors import UserError, run
 from util.files import write_atomic
@@ -117,6 +120,36 @@ def flops(call) -> float:
     return counter.get_total_flops() / 1e9
 
 
+class Operations(TorchDispatchMode):
+    """Counts what torch dispatches: operations of ATen that are no views."""
+
+    NONE = (torch.ops.aten._unsafe_view.default, torch.ops.aten.promote_types.default)  # a view too, and a question
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func.namespace == "aten" and not func.is_view and func not in self.NONE
+        return func(*args, **(kwargs or {}))
+
+
+def operations(call) -> int:
+    with Operations() as counted:
+        call()
+    return counted.count
+
+
+def operations_by_phase(args, model: str, setting: str, size: int, batch: int) -> dict[str, int]:
+    """Of a whole step as a GPU would take it, and of each phase."""
+    with pretended("meta"):
+        step = Step(model, setting, size, batch, [*args.extra, "--gpu_ids", "0"])
+        step()  # optimizers make their state
+        phases = step.by_phase(operations)
+        total = operations(lambda: (step(), step.model.update_ema()))
+    return {"operations": total} | {f"operations {phase}": count for phase, count in phases.items()}
+
+
 def peak_memory(args, model: str, setting: str, size: int, batch: int) -> float:
     """Peak memory of training in GB, above what the process takes before its first step, in a process of its own."""
     command = [sys.executable, __file__, "--child", "--models", model, f"--settings={setting}", "--sizes", str(size)]
@@ -178,6 +211,8 @@ def measure(args, model: str, size: int, batch: int) -> list[dict]:
         for row in rows:
             row["images/s"] = loading_speed(args, model, row["setting"], size, batch)
         return rows
+    if args.ops:
+        return [row | operations_by_phase(args, model, row["setting"], size, batch) for row in rows]
     steps = [Step(model, setting, size, batch, args.extra) for setting in args.settings]
     if args.flops:
         for row, step in zip(rows, steps, strict=True):
@@ -219,7 +254,8 @@ def main() -> None:
     add("--batches", nargs="+", type=int, default=[1], help="images a step (default 1)")
     add("--rounds", type=int, default=10, help="steps of each setting that count (default 10)")
     add("--warmup", type=int, default=2, help="steps of each setting before (default 2)")
-    add("--flops", action="store_true", help="count operations instead of time")
+    add("--flops", action="store_true", help="count arithmetic instead of time")
+    add("--ops", action="store_true", help="count the operations that a GPU is given instead of time")
     add("--inference", action="store_true", help="translation instead of training")
     add("--memory", action="store_true", help="also peak memory, each setting in a process of its own")
     add("--dataroot", help="also the share of time that training on this folder waits for images")
@@ -232,7 +268,7 @@ def main() -> None:
         return child(args)
     if args.loading and not args.dataroot:
         raise UserError("--loading needs --dataroot, a folder with trainA and trainB")
-    if not args.flops:
+    if not (args.flops or args.ops):
         print(machine())
     rows = []
     for model in args.models:

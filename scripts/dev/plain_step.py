@@ -30,7 +30,7 @@ class PlainStep:
         self.G, self.D, self.F = (self.nets[name] for name in "GDF")
         self.N, self.F_ = self.nets.get("N"), self.nets.get("F_")
         opt = self.opt
-        self.criterion = GANLoss(opt.gan_mode)
+        self.criterion = GANLoss(opt.gan_mode).to(model.device)
         self.optimizers = {}
         for name in ("G", "D", "F", "N"):
             if name in self.nets and any(True for _ in self.nets[name].parameters()):

@@ -1,11 +1,11 @@
 """Every model's whole step on devices that are not the CPU: on ``meta``, which knows no numbers, on a pretended
 ``cuda``, and on a made-up accelerator, with the CPU's numbers and a GPU's strictness."""
 
-import sys
+from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 import torch
-import torch._dynamo  # before the patches below: its modules name torch.Generator in annotations
 from drawn_family import pair_batch
 from made_up_device import NAME, OnDevice, start
 from ranks import run_ranks
@@ -13,6 +13,8 @@ from torch._subclasses import FakeTensorMode
 
 import options
 from models import create_model
+from scripts.dev.benchmark import operations
+from scripts.dev.pretended import pretended
 from util import devices
 
 TINY = "--netG resnet_4blocks --ngf 4 --ndf 4 --netD n_layers --n_layers_D 2 --load_size 32 --crop_size 32"
@@ -49,31 +51,11 @@ def train(model, batch, steps=2):
         model.update_ema()
 
 
-class HostGenerator(torch.Generator):
-    """No generator without a device; what it would draw is not looked at here."""
-
-    def __new__(cls, device="cpu"):
-        return super().__new__(cls)
-
-
 @pytest.fixture
-def pretended(monkeypatch):
-    """``pretended(kind)``: torch finds one device of this kind."""
-
-    def as_device(kind):
-        monkeypatch.setattr(devices, "accelerator", lambda: (kind, 1))
-        monkeypatch.setattr(devices, "make_current", lambda device: None)
-        monkeypatch.setattr(torch, "Generator", HostGenerator)
-        monkeypatch.setattr("models.negcut_model.NEGCUTModel.draw_noise", draw_noise)
-        monkeypatch.setattr(
-            sys.modules["torch.optim.adam"], "_device_dtype_check_for_fused", lambda *args, **kwargs: None
-        )
-
-    return as_device
-
-
-def draw_noise(model, phase, branch, layer, images):
-    return torch.randn(images, model.opt.num_patches, model.netN.noise_nc, device=model.device)
+def as_device():
+    """``as_device(kind)``: torch finds one device of this kind until the test ends."""
+    with ExitStack() as stack:
+        yield lambda kind: stack.enter_context(pretended(kind))
 
 
 def lies_on(model, kind):
@@ -84,11 +66,34 @@ def lies_on(model, kind):
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_on_meta_every_tensor_is_on_the_device(setting, pretended, tmp_path):
-    pretended("meta")
+def test_on_meta_every_tensor_is_on_the_device(setting, as_device, tmp_path):
+    as_device("meta")
     model, batch = make(tmp_path, SETTINGS[setting], "0")
     train(model, batch)
     assert lies_on(model, "meta")
+
+
+@pytest.mark.parametrize("setting", ["negcut", "ema", "neg_gen", "neg_gen_al", "neg_param", "cut", "all patches"])
+def test_few_large_operations_compute_what_many_small_ones_do(setting, monkeypatch, tmp_path):
+    """What a device takes where every operation costs a launch, on the CPU in float64."""
+    across = f"--model cut --batch_size 2 --nce_includes_all_negatives_from_minibatch true {CONTRASTIVE}"
+    flags = SETTINGS.get(setting, across)
+    found = []
+    for launches in (False, True):
+        monkeypatch.setitem(devices.KINDS, "cpu", replace(devices.KINDS["cpu"], launches=launches))
+        model, batch = make(tmp_path, flags, "-1")
+        for net in model.networks().values():
+            net.double()
+        batch = {k: v.double() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+        count = operations(lambda model=model, batch=batch: train(model, batch, steps=1))
+        gradients = {f"{n} {k}": p.grad for n, net in model.networks().items() for k, p in net.named_parameters()}
+        found.append((count, model.get_current_losses() | model.get_current_statistics(), gradients))
+    (many, losses, wanted), (few, same, gradients) = found
+    assert few < 0.8 * many
+    assert same == pytest.approx(losses, rel=1e-6, abs=1e-9)
+    for key, gradient in wanted.items():
+        if gradient is not None:
+            assert (gradients[key] - gradient).abs().max() <= 1e-8 * gradient.abs().max() + 1e-10, key
 
 
 def move(net, device):
@@ -104,10 +109,10 @@ def move(net, device):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", ["cut", "ema", "cycle_gan"])  # the others take seconds each, and meta has them
-def test_a_pretended_gpu_mixes_no_devices_and_waits_for_nothing(setting, pretended, monkeypatch, tmp_path):
+def test_a_pretended_gpu_mixes_no_devices_and_waits_for_nothing(setting, as_device, monkeypatch, tmp_path):
     """torch's fake tensors say that they are on cuda, and refuse what depends on their numbers. They have no backward
     pass where there is no GPU: gradients of zeros stand in for it."""
-    pretended("cuda")
+    as_device("cuda")
 
     def backward(loss):
         assert loss.device.type == "cuda"

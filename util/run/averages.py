@@ -5,7 +5,7 @@ it reads a counter from the device at every step.
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def ema_factor(ema_decay: float, images: int) -> float:
@@ -16,9 +16,16 @@ def ema_factor(ema_decay: float, images: int) -> float:
 
 @torch.no_grad()
 def update_average(average: nn.Module, net: nn.Module, factor: float) -> None:
-    """average <- factor * average + (1 - factor) * net; statistics of norms are copied."""
+    """average <- factor * average + (1 - factor) * net; statistics of norms are copied, and all else that a module
+    keeps without saying that its ``constant_buffers`` stay."""
     weights = list(average.parameters())
     if weights:  # F has none with --netF sample
         torch._foreach_lerp_(weights, list(net.parameters()), 1 - factor)
-    for ours, theirs in zip(average.buffers(), net.buffers(), strict=True):
-        ours.copy_(theirs)
+    ours, theirs = changing(average), changing(net)
+    if ours:
+        torch._foreach_copy_(ours, theirs)
+
+
+def changing(net: nn.Module) -> list[Tensor]:
+    modules = (module for module in net.modules() if not getattr(module, "constant_buffers", False))
+    return [buffer for module in modules for buffer in module.buffers(recurse=False)]

@@ -1,11 +1,14 @@
 """The closed-form mean projection against the plain one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from models.networks import unit_mean as module
 from models.networks.patch_projector import PatchProjector, l2_normalize
+from util.device_kinds import KINDS
 
 
 def projector(dtype=torch.float64):
@@ -16,8 +19,12 @@ def projector(dtype=torch.float64):
 
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("chunk", [4, 64])
-def test_value_and_gradient_equal_the_plain_mean(batch, chunk, monkeypatch):
+@pytest.mark.parametrize("launches", [False, True])
+def test_value_and_gradient_equal_the_plain_mean(batch, chunk, launches, monkeypatch):
+    monkeypatch.setitem(KINDS, "cpu", replace(KINDS["cpu"], launches=launches))
     monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(module, "AT_ONCE", 6 * 7 * batch)  # 7 patches of 6 channels
+    assert module.chunk_size(torch.empty(batch, 23, 5), 6) == (max(chunk, 7) if launches else chunk)
     mlp = projector()
     x = torch.randn(batch, 23, 5, dtype=torch.float64, requires_grad=True)
     g = torch.randn(batch, 6, dtype=torch.float64)
