@@ -10,7 +10,6 @@ import numpy as np
 from util import distributed
 from util.errors import UserError, warn
 from util.images import result_name, tensor2im
-from util.metrics.pairs import pair_scores
 from util.pictures import source_side, target_side
 from util.run.undisturbed import undisturbed
 
@@ -64,6 +63,8 @@ class Validation:
             warn(message)
             self.told.add(message)
         if self.answer:
+            from util.metrics.pairs import pair_scores  # here: it imports SciPy
+
             found |= {name: float(np.mean(values)) for name, values in pair_scores(pairs).items()}
         return found
 
