@@ -194,7 +194,8 @@ def _trim(image: Image.Image, size: int) -> Image.Image:
 
 def to_multiple(size: tuple[int, int], base: int) -> tuple[int, int]:
     """The nearest (width, height) that two halvings divide evenly."""
-    return tuple(max(base, round(side / base) * base) for side in size)
+    width, height = (max(base, round(side / base) * base) for side in size)
+    return width, height
 
 
 def _to_multiple(image: Image.Image, base: int, method) -> Image.Image:

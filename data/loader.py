@@ -139,12 +139,12 @@ class Loader:
             self.set_epoch(self.sampler.epoch + 1)
 
 
-def collate(items: list[dict | UserError]) -> dict | UserError:
-    """Stack the items of a batch."""
+def collate(items: list) -> dict | UserError:
+    """Stack the items of a batch; a ``UserError`` among them comes back instead."""
     for item in items:
         if isinstance(item, UserError):
             return item
-    batch = {}
+    batch: dict = {}
     for key, value in items[0].items():
         values = [item[key] for item in items]
         if not isinstance(value, torch.Tensor):

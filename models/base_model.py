@@ -41,6 +41,8 @@ class BaseModel(ABC):
     # Not inherited: a subclass may decide something on the host, so it says this itself.
     repeatable = False
 
+    netG: nn.Module  # where a model calls its generator otherwise, it has a ``generator`` of its own
+
     @staticmethod
     def modify_commandline_options(parser, is_train: bool):
         """Add the model's own flags and change defaults."""
@@ -123,7 +125,7 @@ class BaseModel(ABC):
             self.data_dependent_initialize(batch)
         else:  # CUT's own cycle_gan, and files after it
             self.set_input(batch)
-            self.data_dependent_initialize()
+            self.data_dependent_initialize()  # type: ignore[call-arg]
 
     def setup(self, opt) -> None:
         """Set how the networks run; make the schedules; load weights when testing, and with --continue_train in a

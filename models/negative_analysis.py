@@ -79,7 +79,8 @@ def measure(model: CUTModel, images: list[Tensor]) -> list[Layer]:
                 lists, (positive[0, :, 0], other if n is None else negative[0], other), strict=False
             ):
                 list_.append(value.float().cpu().numpy())
-    return [Layer(*(np.concatenate(list_) for list_ in lists[:3]), float(np.mean(lists[3]))) for lists in found]
+    joined = [(*map(np.concatenate, lists[:3]), float(np.mean(lists[3]))) for lists in found]
+    return [Layer(*values) for values in joined]
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from options.family_flags import HELP, in_todays_words
 from util.errors import UserError
+from util.flag_types import METAVARS
 
 # A run that was trained with --fast goes on with it: it chooses anew for this machine, but not over what the run was
 # told by flags of their own.
@@ -50,7 +51,8 @@ class OptionParser(argparse.ArgumentParser):
         self.source: dict[str, str] = {}
         self.plain: dict[str, object] = {}
         self._saved: dict[str, object] = {}
-        self._group, self._preset = None, "preset"
+        self._group: argparse._ArgumentGroup | None = None
+        self._preset = "preset"
         usage = f"python {'train.py --dataroot FOLDER' if is_train else 'test.py'} --name NAME [--model MODEL] [flags]"
         super().__init__(usage=usage, add_help=False, allow_abbrev=False, formatter_class=_Formatter, epilog=HELP)
 
@@ -65,7 +67,7 @@ class OptionParser(argparse.ArgumentParser):
     def add_argument(self, *args, **kwargs):
         action = (self._group or super()).add_argument(*args, **kwargs)
         if action.nargs != 0 and not action.choices and action.metavar is None:
-            action.metavar = getattr(action.type, "metavar", None) or _metavar(action.dest)
+            action.metavar = METAVARS.get(action.type) or _metavar(action.dest)
         self.source[action.dest], self.plain[action.dest] = "default", action.default
         if action.dest in self.typed():
             self.source[action.dest] = "typed"

@@ -32,7 +32,7 @@ LOCK = Path(__file__).with_name("visdom_files.json")  # packages and files with 
 
 def pinned_packages() -> dict[str, dict]:
     """npm package -> its hash, and of its files that the installed version's page loads: hash and place in static/."""
-    from visdom import __version__
+    from visdom import __version__  # type: ignore[attr-defined]
 
     pinned = json.loads(LOCK.read_text())
     return pinned["any version"] | pinned["0.2" if __version__.startswith("0.2") else "0.3"]

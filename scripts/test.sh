@@ -4,4 +4,5 @@ set -eo pipefail
 source "$(dirname "$0")/setup.sh" requirements-test.txt
 ruff check .
 ruff format --check .
+mypy
 python -m pytest "$@"

@@ -52,7 +52,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--tile", type=non_negative_int, help="pixels: larger pictures than this squared go in tiles; 0: never")
     add("--eval", action="store_true", help="batch norm and dropout in evaluation mode")
     add("--resume", action="store_true", help="leave out what the same command has finished in --out")
-    add("--part", type=part, default=(1, 1), metavar=part.metavar, help="the Ith of N jobs that share the files")
+    add("--part", type=part, default=(1, 1), metavar="I/N", help="the Ith of N jobs that share the files")
     add_flags(add)
     pictures.add_flags(add)
     add("--quiet", action="store_true", help="no progress bar")
@@ -119,7 +119,7 @@ def translate_pictures(
     """Write the targets; what could not be read comes back with the reason."""
     checked = dict(zip(jobs, translator.reader.check_each(jobs), strict=True))
     bad = {path: str(error) for path, error in checked.items() if isinstance(error, UserError)}
-    good = {path: facts for path, facts in checked.items() if path not in bad}
+    good = {path: facts for path, facts in checked.items() if not isinstance(facts, UserError)}
     tell(list(good), list(good.values()), translator.reader.value_range, "the inputs")
     paths = list(good)
     with tqdm(total=len(paths), unit=" images", desc=desc, disable=args.quiet or not paths or None) as bar:

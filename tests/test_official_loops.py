@@ -229,6 +229,8 @@ def test_they_train_and_their_record_is_that_of_train_py(name, net, ran):
         (epoch, images, (epoch - 1) * 4 + images) for epoch in (1, 2, 3, 4) for images in (2, 4)
     ]
     assert (run / "train_opt.json").exists() and (run / "web/index.html").exists()
+    pictures = [json.loads(line) for line in (run / "web/images.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in pictures] == [1, 1, 2, 2, 3, 3, 4, 4] and all(row["images"] for row in pictures)
     assert "time: 0.300, data: 0.100" in (run / "loss_log.txt").read_text()
     epochs = [torch.load(run / f"{epoch}_net_{net}.pth", weights_only=True) for epoch in (2, 3)]
     key = next(key for key in epochs[0] if key.endswith("weight"))

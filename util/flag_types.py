@@ -2,8 +2,10 @@
 
 import argparse
 import math
+from collections.abc import Callable
 
 LARGEST = 2**31 - 1  # what numpy, torch and file formats take
+METAVARS: dict[Callable, str] = {}  # what the help shows for a value of each type
 
 
 def _number(kind, low, high, unit: str):
@@ -18,7 +20,7 @@ def _number(kind, low, high, unit: str):
             raise argparse.ArgumentTypeError(f"must be at most {LARGEST}, not {text!r}")
         return value
 
-    parse.metavar = "N" if kind is int else "X"  # what the help shows for a value
+    METAVARS[parse] = "N" if kind is int else "X"
     return parse
 
 
@@ -98,5 +100,4 @@ def seconds(text: str) -> float:
     return positive(text[:-1]) * unit if unit else positive(text)
 
 
-count_or_inf.metavar, seconds.metavar, layer_list.metavar, str2bool.metavar = "N", "TIME", "LAYERS", "true|false"
-part.metavar = "I/N"
+METAVARS |= {count_or_inf: "N", seconds: "TIME", layer_list: "LAYERS", str2bool: "true|false", part: "I/N"}

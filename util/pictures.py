@@ -165,7 +165,7 @@ class Reader:
         compared, without decompression; everything else is decoded. Damage in the middle of a JPEG shows as wrong
         pixels, not as an error.
         """
-        found = self.check_each(paths)
+        found: list = self.check_each(paths)
         bad = [str(result) for result in found if isinstance(result, UserError)]
         if bad:
             more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
@@ -255,14 +255,14 @@ def readers_of_run(folder: Path | None, value_range: list[float] | None, max_pix
     return reader_for(opt, source), reader_for(opt, "B" if source == "A" else "A")
 
 
-def tell(paths: list[str | Path], facts: list[Facts], value_range: tuple[float, float] | None, where: str) -> None:
+def tell(paths: Sequence[str | Path], facts: list[Facts], value_range: tuple[float, float] | None, where: str) -> None:
     """One line for each of the ``remarks``."""
     for remark in remarks(paths, facts, value_range, where):
         warn(remark)
 
 
 def remarks(
-    paths: list[str | Path], facts: list[Facts], value_range: tuple[float, float] | None, where: str
+    paths: Sequence[str | Path], facts: list[Facts], value_range: tuple[float, float] | None, where: str
 ) -> Iterator[str]:
     """A sentence for each thing that is used in part or guessed in the pictures of ``where``."""
     by_note: dict[str, list] = {}

@@ -10,7 +10,8 @@ from util import devices
 
 def rng_state(model) -> dict:
     """The model's own generators, and the global ones that dropout, image pools and users' model files draw from."""
-    name, keys, *rest = np.random.get_state()
+    keys: np.ndarray
+    name, keys, *rest = np.random.get_state()  # type: ignore[assignment]
     state = {"patches": model.rng.bit_generator.state, "noise": model.noise_rng.get_state()}
     state |= {"python": random.getstate(), "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest)}
     kind = model.device.type

@@ -16,10 +16,10 @@ from util.run.checkpoints import Position
 class Told(Progress):
     """Progress as a loop of others tells it: which pictures are due was decided there."""
 
-    due: tuple[int, ...] = ()
+    pictures: tuple[int, ...] = ()  # frequencies
 
-    def passed(self, every: int) -> bool:
-        return every in self.due
+    def due(self, every: int) -> bool:
+        return every in self.pictures
 
 
 class Visualizer:
@@ -57,7 +57,7 @@ class Visualizer:
             due.append(self.opt.update_html_freq)
             self.saved_in = epoch
         self.total_images = total_iters or self.total_images
-        self.loggers.log_images(self._told(epoch, due=tuple(due)), visuals)
+        self.loggers.log_images(self._told(epoch, pictures=tuple(due)), visuals)
 
     def print_current_losses(self, epoch: int, iters: int, losses: dict, t_comp: float, t_data: float) -> None:
         """The console's line and every record and plot; ``iters``: images of this epoch, times in seconds an image."""
@@ -80,7 +80,7 @@ class Visualizer:
 def _after(record: list[dict]) -> Position | None:
     """Behind all of it: a loop of others may start at any epoch, so nothing is cut off."""
     last = max(record, key=lambda row: row["total_images"], default=None)
-    return last and Position(last["epoch"] + 1, 0, last["total_images"])
+    return Position(last["epoch"] + 1, 0, last["total_images"]) if last else None
 
 
 def save_images(

@@ -18,7 +18,7 @@ class Network:
     """``flags``: option -> value, as train.py takes them; ``notes``: what the weights do not tell."""
 
     kind: str  # generator, discriminator, patch projector (F), negative generator (N)
-    flags: dict[str, str | int | bool] = field(default_factory=dict)
+    flags: dict = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def command_line(self) -> str:

@@ -36,7 +36,7 @@ def translate_files(
         if path.suffix in (".jpg", ".jpeg") and translation.mode == "RGBA":
             white = Image.new("RGBA", translation.size, "white")
             translation = Image.alpha_composite(white, translation).convert("RGB")
-        options = {"quality": quality} if path.suffix != ".png" else {}
+        options: dict = {"quality": quality} if path.suffix != ".png" else {}
         if has_profile:  # what had a profile gets that of the colours it now has
             options["icc_profile"] = srgb_profile()
         try:

@@ -157,7 +157,7 @@ def precision_of(opt: Namespace, device: torch.device) -> str:
         by_fast = getattr(opt, "fast", False) and opt.precision != "fp32"
     else:
         by_fast = sources.get("precision") == "--fast"
-    return fast_settings(device)["precision"] if by_fast else getattr(opt, "precision", "fp32")
+    return str(fast_settings(device)["precision"] if by_fast else getattr(opt, "precision", "fp32"))
 
 
 def dummy_batch(opt: Namespace) -> dict:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -132,7 +133,8 @@ class Segment:
     so that segments follow each other as they are."""
 
     def __init__(self, video: Video, path: Path):
-        self.video, self.path, self.stream = video, path, None
+        self.video, self.path = video, path
+        self.stream: Any = None  # of PyAV, opened with the first frame
         self.lengths: dict[int, int] = {}  # of frames by their time stamps
 
     def __enter__(self):

@@ -51,7 +51,7 @@ def init_net(
 ) -> nn.Module:
     """Move ``net`` to the first of ``gpu_ids`` (empty: it stays where it is), draw its weights, return it."""
     if len(gpu_ids) > 0:
-        net.to(get_device(gpu_ids))
+        net.to(get_device(list(gpu_ids)))
     if initialize_weights:
         init_weights(net, init_type, init_gain, debug=debug)
     return net

@@ -5,6 +5,8 @@ nothing in it depends on N's weights. ``forward(summary, noise)`` makes the nega
 ``noise_nc`` says how wide the noise is, ``needs_average`` whether there has to be an F_.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -113,7 +115,7 @@ def define_N(
     num_patches: int,
     init_type: str,
     init_gain: float,
-    gpu_ids: list[int] = (),
+    gpu_ids: Sequence[int] = (),
 ) -> nn.Module:
     """The negative source ``netN`` for encoder widths ``channels`` and projections of ``out_channels``."""
     if netN not in SOURCES:

@@ -1,5 +1,7 @@
 """F: projects patches of encoder features to vectors on the unit sphere, one two-layer MLP per feature layer."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -36,7 +38,7 @@ class PatchProjector(nn.Module):
     def __init__(self, channels: list[int] | None, nc: int = 256, use_mlp: bool = True, **init):
         super().__init__()
         self.nc, self.use_mlp, self.init = nc, use_mlp, init
-        self.channels = None
+        self.channels: list[int] | None = None
         if channels is not None:
             self.create_mlps(channels)
 
@@ -119,7 +121,7 @@ def define_F(
     init_type: str = "normal",
     init_gain: float = 0.02,
     no_antialias: bool = False,
-    gpu_ids: list[int] = (),
+    gpu_ids: Sequence[int] = (),
     opt=None,
     channels: list[int] | None = None,
 ) -> PatchProjector:

@@ -147,7 +147,8 @@ class NoiseInjection(nn.Module):
     def __init__(self, active: bool = True):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
-        self.active, self.draw_noise = active, noise_like
+        self.active = active
+        self.draw_noise: Callable = noise_like
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.weight.to(x.dtype) * self.draw_noise(x) if self.active else x

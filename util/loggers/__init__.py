@@ -107,7 +107,7 @@ def create_loggers(opt, resume: Position | None = None) -> Loggers:
     from util.loggers.console import ConsoleLogger
     from util.loggers.jsonl import JsonlLogger
 
-    kinds = [JsonlLogger, ConsoleLogger]  # the record first: the pages begin with it
+    kinds: list[type] = [JsonlLogger, ConsoleLogger]  # the record first: the pages begin with it
     if opt.display_id is None or opt.display_id > 0:
         try:
             from util.loggers.visdom_logger import VisdomLogger

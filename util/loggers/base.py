@@ -27,8 +27,8 @@ class Progress(Position):
 
     def after(self, images: int, **speed) -> "Progress":
         """One step of ``images`` later."""
-        done = dict(epoch_images=self.epoch_images + images, total_images=self.total_images + images)
-        return replace(self, **done, step_images=images, time=time.time(), **speed)
+        speed |= dict(epoch_images=self.epoch_images + images, total_images=self.total_images + images)
+        return replace(self, step_images=images, time=time.time(), **speed)
 
     def next_epoch(self) -> "Progress":
         return replace(self, epoch=self.epoch + 1, epoch_images=0)

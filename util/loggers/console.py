@@ -36,10 +36,11 @@ class ConsoleLogger(Logger):
         self.quiet = opt.quiet
         self.colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         self.show_bar = not self.quiet and (sys.stderr.isatty() or _in_notebook())
-        self.bar = None
+        self.bar: auto.tqdm | None = None
         self.losses = ""  # as they stand in the live line
         self.begun, self.estimated = time.time(), False
-        self.start = self.last = None  # first and last step of the epoch under way
+        self.start: Progress | None = None  # first step of the epoch under way
+        self.last: Progress | None = None
 
     def step(self, progress: Progress) -> None:
         if self.last is None or progress.epoch != self.last.epoch:

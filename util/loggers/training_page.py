@@ -32,9 +32,10 @@ class TrainingPage(Logger):
         self.watch = str(self.web / "index.html")
         self.record = self.web / "images.jsonl"
         (self.web / "data").mkdir(parents=True, exist_ok=True)
-        self.chunk, self.rows, self.flushed = 0, [], 0.0
+        self.chunk, self.flushed = 0, 0.0
+        self.rows: list[dict] = []
         self.progress: Progress | None = None
-        self.state = {"groups": {}, "scores": {}, "newest": None, "starts": []}
+        self.state: dict = {"groups": {}, "scores": {}, "newest": None, "starts": []}
         if resume is not None:
             jsonl.cut(self.record, resume)
             self._load()

@@ -48,7 +48,8 @@ class VisdomLogger(Logger):
         if resume is not None:
             load_record(self.page, self.folder)
         self.watch = address(opt)
-        self.client, self.warned, self.error = None, False, None
+        self.client, self.warned = None, False
+        self.error: Exception | None = None
         self.started = time.time()
         self.clear = resume is None and opt.display_env == "main" and not self.page.prefix
         self.events: queue.SimpleQueue = queue.SimpleQueue()

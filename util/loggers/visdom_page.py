@@ -41,7 +41,8 @@ class Plot:
         self.title, self.group, self.smooth = title, group, smooth
         self.points: list[tuple[int, dict[str, float]]] = []  # images seen, value of each curve
         self.averages: dict[str, Smoothing] = {}
-        self.sent, self.sent_looks = 0, ()
+        self.sent = 0
+        self.sent_looks: tuple = ()
 
     def add(self, images: int, values: dict[str, float | None]) -> None:
         """None and non-finite values make a gap."""
@@ -92,7 +93,7 @@ class Plot:
                 "showlegend": False,
                 "hoverinfo": "skip",
             }
-        plotly = {"title": None, "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"}}
+        plotly: dict = {"title": None, "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"}}
         if self.group in HINTS:
             meaning = "<br>".join(textwrap.wrap(HINTS[self.group], 50))
             hint = {"text": " ? ", "hovertext": meaning, "showarrow": False, "bordercolor": "#999"}

@@ -58,15 +58,14 @@ class Evaluator:
     ):
         if target_class is not None and not 0 <= target_class < 1000:
             raise UserError(f"--target_class {target_class}: ImageNet's classes are numbered 0 to 999")
-        is_folder = isinstance(references, str | Path)
-        references = find_images(references) if is_folder else references
+        references = find_images(references) if isinstance(references, str | Path) else references
         if len(references) < 2:
             raise UserError(f"scores need at least 2 real images, not {len(references)}")
         self.size = (size, size) if isinstance(size, int) else size
         self.target_class = target_class
         self.reader, self.shared = reader or Reader(), shared
         self.batch_size = batch_size or (4 if torch.device(device).type == "cpu" else 32)
-        self.cache_dir = user_cache() if cache_dir == "auto" else cache_dir and Path(cache_dir)
+        self.cache_dir = user_cache() if cache_dir == "auto" else Path(cache_dir) if cache_dir else None
 
         # One pass gives features and classes where both come from EfficientNet-Lite0 on the same pixels.
         name = resolve(feature_space, inception_weights)

@@ -1,6 +1,7 @@
 """What several runs of several experiments have in common: curves and scores over seeds, read from their records."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def last_and_best(run: Run, score: str) -> tuple[float, float, int] | None:
     return rows[-1][0], *best
 
 
-def spread(values: list[float]) -> tuple[float, float]:
+def spread(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation (n - 1) over the seeds; NaN as the deviation of one."""
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 

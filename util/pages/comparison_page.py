@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,7 @@ def contrast_table(experiments: Experiments) -> tuple[list[str], list[list[str]]
     return ["experiment", "runs", *columns], rows
 
 
-def number(values: list[float]) -> str:
+def number(values: Sequence[float]) -> str:
     """Mean ± standard deviation."""
     if not len(values):
         return "–"

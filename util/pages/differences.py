@@ -1,6 +1,7 @@
 """Whether experiments differ: scores of the same seeds, compared pair by pair, at equal images and at equal time."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ class Difference:
         return f"**{text}**" if self.is_apart else text
 
 
-def paired_difference(values: list[float], baseline: list[float]) -> Difference:
+def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> Difference:
     """values - baseline, the i-th of both from the same seed. Of fewer than two pairs the interval is NaN."""
     change = np.subtract(values, baseline)
     if len(change) < 2:

@@ -15,16 +15,19 @@ WIDTH, HEIGHT = 480, 250
 LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 40  # margins: ticks and the axes' names
 
 
+Numbers = Sequence[float] | np.ndarray
+
+
 @dataclass
 class Curve:
     """Points (x, y); NaN leaves a gap. ``low``, ``high``: a band around them. ``filled``: the area down to 0, as of a
     distribution. ``color``: a CSS colour, by default the next of ``COLORS``."""
 
     name: str
-    x: Sequence[float]
-    y: Sequence[float]
-    low: Sequence[float] | None = None
-    high: Sequence[float] | None = None
+    x: Numbers
+    y: Numbers
+    low: Numbers | None = None
+    high: Numbers | None = None
     color: str | None = None
     filled: bool = False
     dashed: bool = False
@@ -40,7 +43,7 @@ def plot(title: str, curves: list[Curve], x_label: str = "", y_label: str = "",
     colors = [curve.color or COLORS[i % len(COLORS)] for i, curve in enumerate(curves)]
     x_low, x_high = x_range or _extent([c.x for c in curves], pad=0)
     bands = [band for c in curves for band in (c.low, c.high) if band is not None]
-    zero = [[0.0]] if any(c.filled for c in curves) else []
+    zero: list[Numbers] = [[0.0]] if any(c.filled for c in curves) else []
     y_low, y_high = y_range or _extent([c.y for c in curves] + bands + zero, pad=0.04)
 
     def x(value):
@@ -107,7 +110,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     return [i * step for i in range(first, last + 1)]
 
 
-def _extent(values: list[Sequence[float]], pad: float) -> tuple[float, float]:
+def _extent(values: Sequence[Numbers], pad: float) -> tuple[float, float]:
     joined = np.concatenate([np.asarray(v, float) for v in values])
     low, high = float(np.nanmin(joined)), float(np.nanmax(joined))
     if low == high:
@@ -115,7 +118,7 @@ def _extent(values: list[Sequence[float]], pad: float) -> tuple[float, float]:
     return low - pad * (high - low), high + pad * (high - low)
 
 
-def _grid(x, y, x_range: tuple, y_range: tuple, x_label: str, y_label: str) -> list:
+def _grid(x, y, x_range: tuple[float, float], y_range: tuple[float, float], x_label: str, y_label: str) -> list:
     def words(text: str, **where):
         return svg.text(text, fill="var(--soft, #666)", font_size=11, **where)
 

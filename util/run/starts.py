@@ -45,9 +45,8 @@ def checkout(folder: Path) -> dict:
     None where there is no Git or no checkout."""
 
     def git(*command: str) -> str:
-        quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        done = subprocess.run(["git", "-C", str(folder), *command], check=True, text=True, timeout=20, **quiet)
-        return done.stdout
+        command = ("git", "-C", str(folder), *command)
+        return subprocess.check_output(command, text=True, timeout=20, stderr=subprocess.DEVNULL)
 
     try:
         commit = git("rev-parse", "HEAD").strip()

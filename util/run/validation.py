@@ -31,7 +31,7 @@ class Validation:
         self.told: set[str] = set()
         if opt.rank == 0:
             self.evaluator = Evaluator(
-                references,
+                references,  # type: ignore[arg-type]  # a collection that is only gone through
                 opt.feature_space,
                 device=device,
                 inception_weights=opt.inception_weights,
