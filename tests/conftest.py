@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
 torch.set_num_threads(1)  # small tensors: more threads wait for each other, for minutes on a busy machine
+hypothesis.settings.register_profile("here", deadline=None)  # no test asserts a time
+hypothesis.settings.load_profile("here")
 
 
 def _folder(variable: str, what: str) -> Path:

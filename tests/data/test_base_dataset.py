@@ -153,7 +153,7 @@ def test_method_is_used():
 
 
 @given(words=st.sampled_from(WORDS), width=st.integers(1, 60), height=st.integers(1, 60), seed=st.integers(0, 99))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_scaling_first_and_the_rest_later_is_the_same(words, width, height, seed):
     opt, image = opt_of(words), draw(width, height)
     random.seed(seed)

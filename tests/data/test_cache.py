@@ -27,7 +27,7 @@ from util.errors import UserError
     words=st.sampled_from(["resize_and_crop", "resize", "resize_zoom_crop", "resize_trim"]),
     no_flip=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_cached_images_are_bit_equal(width, height, load_size, crop_size, mode, words, **changes):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

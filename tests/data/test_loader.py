@@ -137,7 +137,7 @@ def test_skipped_images_are_not_read():
     steps=st.integers(0, 40),
     shuffle=st.booleans(),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_ranks_share_one_order(total, limit, world_size, batch_size, steps, shuffle):
     images = min(total, limit)
 

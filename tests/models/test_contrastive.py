@@ -88,7 +88,7 @@ def test_negatives_stay_num_patches_where_a_layer_has_fewer_positions(tmp_path):
         assert torch.allclose(negatives.norm(dim=-1), torch.ones(1, 40), atol=1e-2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(positions=st.integers(1, 3000), num_patches=st.integers(0, 500))
 def test_positions_are_distinct_and_in_range(positions, num_patches, cut_model):
     cut_model.opt.num_patches = num_patches

@@ -22,7 +22,7 @@ from models.losses import (
 )
 from util.errors import UserError
 
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=30)
 sizes = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(1, 5))  # B, P, n, C
 
 

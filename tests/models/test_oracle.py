@@ -148,7 +148,7 @@ SWITCHES += ["--diversity_both", "--direction=BtoA", "--num_patches=11", "--mome
 
 @pytest.mark.slow
 @settings(
-    max_examples=15, deadline=None, derandomize=True, phases=[Phase.generate],
+    max_examples=15, derandomize=True, phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(

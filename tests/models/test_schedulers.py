@@ -28,7 +28,7 @@ def schedule(epochs: int, lr: float = 1.0, **values) -> list[float]:
     return rates
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(n_epochs=st.integers(0, 6), decay=st.integers(0, 6), lr=st.floats(1e-6, 1))
 def test_linear(n_epochs, decay, lr):
     """Epoch e, counted from 1: constant until n_epochs, then 1 - (e - n_epochs) / (n_epochs_decay + 1)."""
@@ -46,7 +46,7 @@ def test_the_published_schedule():
     assert rates[399] == pytest.approx(0.0002 / 201)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(start=st.integers(1, 7))
 def test_linear_from_a_later_epoch(start):
     whole = schedule(7, lr_policy="linear")

@@ -29,7 +29,7 @@ def as_flags(values: dict) -> list[str]:
     return [part for key, value in values.items() for part in (f"--{key}", str(value))]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     preset=st.sampled_from(list(PRESETS)),
     fast=st.booleans(),
@@ -54,7 +54,7 @@ def test_a_preset_must_be_a_whole_name(flag, value):
 
 
 @given(lr=st.none() | st.floats(1e-6, 1), lr_N=st.none() | st.floats(1e-6, 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_lr_N_follows_lr_unless_given(lr, lr_N):
     given_ones = {k: v for k, v in (("lr", lr), ("lr_N", lr_N)) if v is not None}
     opt = options.parse([*NEEDED, "--model", "negcut", *as_flags(given_ones)])
@@ -112,7 +112,7 @@ SAVED = dict(ngf=8, lr=0.01, crop_size=64, nce_layers="0,4", lambda_NCE=3.0, num
 OTHER = dict(ngf=16, lr=0.5, crop_size=32, nce_layers="0,8", lambda_NCE=4.0, num_patches=16)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(override=st.sets(st.sampled_from(list(SAVED))), is_train=st.booleans())
 def test_flags_override_the_options_of_the_run(override, is_train, tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints")

@@ -66,7 +66,7 @@ def winner(calls: list[dict]) -> tuple[str, str]:
     return value, source if source == options.RUNS_FAST else {"--fast": options.RUNS_FAST}.get(source, "saved")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(calls=st.lists(FLAGS, min_size=1, max_size=4), tests=st.booleans())
 def test_the_order_for_what_fast_chooses(calls, tests, tmp_path_factory):
     """Trained, resumed, resumed again, and last resumed or tested."""
@@ -83,7 +83,7 @@ def test_the_order_for_what_fast_chooses(calls, tests, tmp_path_factory):
 LAMBDA = st.none() | st.sampled_from([0.5, 2.0])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(then=LAMBDA, now=LAMBDA, preset=st.booleans(), way=st.sampled_from(["train", "resume", "test"]))
 def test_the_order_for_what_a_preset_changes(then, now, preset, way, tmp_path_factory):
     experiment = Experiment(tmp_path_factory.mktemp("checkpoints"))

@@ -18,7 +18,7 @@ def only(folder) -> list[str]:
     return sorted(p.name for p in folder.iterdir())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(content=st.binary(max_size=200) | st.text(max_size=100))
 def test_what_is_written_is_read(content, tmp_path_factory):
     path = tmp_path_factory.mktemp("files") / "a.bin"

@@ -21,7 +21,7 @@ def test_all_256_values_come_back(channels):
     assert all(np.array_equal(picture[..., i], pixels[0].numpy()) for i in range(3))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(values=st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=20))
 def test_values_are_rounded_and_cut_off(values):
     picture = tensor2im(torch.tensor(values).view(1, 1, -1).expand(3, -1, -1))
@@ -77,7 +77,7 @@ def test_names_of_equal_files_in_other_folders():
     assert used == {"a", "b", "y_a", "y_a_2", "y_a_3", "x_a"}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["", "a", "b", "a/b", "b_a"]), st.sampled_from(["a", "b", "a_b", "b_2", "a_b_2"])),

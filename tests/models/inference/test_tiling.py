@@ -133,7 +133,7 @@ def test_a_unet_is_blended():
     assert max(seams) < 1.5 * np.percentile(steps, 99)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     blocks=st.integers(1, 400),
     tile=st.integers(24, 64),
@@ -162,7 +162,7 @@ def test_pieces_cover_an_axis_and_only_use_pixels_with_surroundings(blocks, tile
 
 
 @given(st.integers(1, 7000), st.integers(1, 7000), st.sampled_from([1, 4, 128]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_crops_are_inside_and_cover_nearly_everything(height, width, stride):
     height, width = (max(1, side // 8 // stride) * stride for side in (height, width))
     pixels = np.zeros((height, width, 1), np.uint8)

@@ -62,7 +62,7 @@ def test_it_does_what_the_model_does(runs, translator):
     assert wanted.std() > 10
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 60), st.integers(1, 60), st.sampled_from(["RGB", "L", "RGBA", "LA", "P", "CMYK", "I;16", "1"]))
 def test_every_size_and_mode_is_kept(translator, width, height, mode):
     image = photo(width, height, "L" if mode in ("I;16",) else "RGB")

@@ -118,7 +118,7 @@ def test_autocast_stays_in_bf16():
     assert {feature.dtype for feature in features} == {torch.bfloat16}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 2), st.integers(1, 3), st.integers(2, 9), st.integers(2, 9), st.sampled_from(LAYOUT_PAIRS))
 def test_resampling_equals_the_depthwise_formula(batch, channels, height, width, layouts):
     torch.manual_seed(batch + 10 * height + 100 * width)

@@ -17,7 +17,7 @@ from scripts.data.make_toy_dataset import FOLDERS, SPLITS, draw, make_dataset, s
 from scripts.data.score_toy import box_sum, score, score_folder, untrained
 from util.errors import UserError
 
-few = settings(max_examples=12, deadline=None)
+few = settings(max_examples=12)
 
 
 def pixels(path: Path) -> np.ndarray:

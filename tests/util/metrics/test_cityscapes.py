@@ -50,7 +50,7 @@ label_maps = arrays(np.uint8, (2, 5, 6), elements=st.sampled_from([0, 1, 2, 7, 1
 answer_maps = arrays(np.uint8, (2, 5, 6), elements=st.sampled_from([0, 1, 3, 7, 18]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(label_maps, answer_maps)
 def test_scores_equal_the_oracle(truths, answers):
     confusion = sum(confusion_matrix(t, a) for t, a in zip(truths, answers, strict=True))

@@ -40,7 +40,7 @@ def test_frechet_in_one_dimension():
     assert frechet_distance(x, y) == pytest.approx(expected.item(), rel=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(n=st.integers(2, 30), m=st.integers(2, 30), d=st.integers(1, 40), seed=st.integers(0, 1000))
 def test_frechet_is_a_distance(n, m, d, seed):
     x, y = draw(n, d, seed), draw(m, d, seed + 1, 0.5)

@@ -30,7 +30,7 @@ def scene(seed: int, size: int = 96) -> np.ndarray:
     return image
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     arrays(np.uint8, (6, 5, 3)),
     arrays(np.uint8, (6, 5, 3)),

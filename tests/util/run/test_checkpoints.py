@@ -86,7 +86,7 @@ def saved_bytes(tmp_path_factory) -> bytes:
     return path.read_bytes()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(keep=st.floats(0, 0.999))
 def test_a_truncated_file_is_one_sentence(keep, saved_bytes, tmp_path_factory):
     path = tmp_path_factory.mktemp("cut") / "latest_net_G.pth"
@@ -97,7 +97,7 @@ def test_a_truncated_file_is_one_sentence(keep, saved_bytes, tmp_path_factory):
         checkpoints.read_weights(path)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(content=st.binary(max_size=300))
 def test_any_other_file_is_one_sentence(content, tmp_path_factory):
     path = tmp_path_factory.mktemp("other") / "x.pth"
@@ -190,7 +190,7 @@ def test_an_unknown_network_names_the_flags_that_decide(tmp_path):
 
 
 @given(epochs=st.sets(st.integers(0, 300), max_size=8), keep=st.none() | st.integers(1, 6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_rotation_keeps_the_newest_epochs(epochs, keep, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rotate")
     others = {f"{name}_net_G.pth" for name in ("latest", "best", "iter_500")} | {"latest_state.pt", "3_notes.txt"}

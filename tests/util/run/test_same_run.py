@@ -100,7 +100,7 @@ def weights(run: Run) -> torch.Tensor:
     return torch.cat([value.flatten().double() for value in values if value.is_floating_point()])
 
 
-@settings(max_examples=3, deadline=None, derandomize=True, database=None)
+@settings(max_examples=3, derandomize=True, database=None)
 @given(factors=st.fixed_dictionaries({name: st.sampled_from(values) for name, values in FACTORS.items()}))
 def test_the_same_run(make, factors):
     the_same_run(make, **factors)

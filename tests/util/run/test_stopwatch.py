@@ -36,7 +36,7 @@ def run(steps: list[tuple[float, float, int]], smoothing: float = 0.95, passes: 
     return stopwatch
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     wait=st.floats(0, 2), work=st.floats(0.01, 2), images=st.integers(1, 8), count=st.integers(2, 30),
     smoothing=st.sampled_from([0.0, 0.5, 0.95]),
