@@ -200,17 +200,19 @@ def regions(model: CUTModel, images: list[torch.Tensor], shown: int, points: lis
             queries = nearest_regions(model, translated, index, (x, y), candidates, SHOWN_NEGATIVES)
             rows = []
             for name, query in zip(model.nce_layers, queries, strict=True):
-                row = [str(name), *(picture(crop(each, query.place), 72) for each in (output, sources[index]))]
+                row = [str(name), picture(crop(output, query.place), "query", 72)]
+                row.append(picture(crop(sources[index], query.place), "positive", 72))
                 for cosine, owner, region, nearness in zip(
                     query.cosine, query.image, query.region, query.nearness, strict=True
                 ):
                     words = f"q·n {cosine:.2f}", tags.br(), f"n·k {nearness:.2f}"
-                    row.append([picture(crop(sources[owner], region), 72), *words])
+                    row.append([picture(crop(sources[owner], region), f"of image {owner + 1}", 72), *words])
                 rows.append(row)
             at = x * output.shape[1], y * output.shape[0]
-            whole = [picture(marked(pixels, at), 160) for pixels in (sources[index], output)]
+            whole = {"source": sources[index], "translation": output}
+            marks = [picture(marked(pixels, at), f"image {index + 1}: {kind}", 160) for kind, pixels in whole.items()]
             sections.append(tags.h3(f"image {index + 1}, query at {x:g}, {y:g}"))
-            sections.append(tags.div(table(["source", "translation"], [whole]), table(head, rows), cls="beside"))
+            sections.append(tags.div(table(whole, [marks]), table(head, rows), cls="beside"))
     return sections
 
 

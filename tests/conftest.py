@@ -52,3 +52,28 @@ def browser():
         pytest.skip("no Chromium on PATH")
     with chromium_page() as page:
         yield page
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """``make_run("--model=cut")`` writes the checkpoints of an untrained run; the arguments for analyze_negatives."""
+    from tiny_run import CONTRASTIVE, FLAGS, draw_images
+
+    import options
+    from models import create_model
+
+    draw_images(tmp_path / "images")
+
+    def make(*flags: str, epochs=("1", "2", "latest"), without=()):
+        where = [f"--checkpoints_dir={tmp_path}", "--name=a", f"--dataroot={tmp_path / 'images'}"]
+        opt = options.parse([*where, *FLAGS, *CONTRASTIVE, *flags])
+        model = create_model(opt)
+        for epoch in epochs:
+            model.save_networks(epoch)
+        (tmp_path / "a").mkdir(exist_ok=True)
+        options.save_options(opt, tmp_path / "a")
+        for name in without:
+            (tmp_path / "a" / name).unlink()
+        return [f"--checkpoints_dir={tmp_path}", "--name=a", "--gpu_ids=-1", "--num_images=2", "--num_shown=1"]
+
+    return make

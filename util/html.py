@@ -24,7 +24,7 @@ def page(parts: tuple[str, ...], title: str, head: list, body: list, **data) -> 
     doc.head.add(tags.meta(name="viewport", content="width=device-width, initial-scale=1"))
     doc.head.add(tags.style(raw(_files(parts, "css"))))
     constants = "".join(f"const {key.upper()} = {script_json(value)};\n" for key, value in data.items())
-    theme = tags.button("◐", cls="theme", title="dark or light")
+    theme = tags.button("◐", cls="theme", title="dark or light", aria_label="dark or light")
     doc.add(tags.header(theme, tags.h1(title), *head), *body, tags.script(raw(f"\n{constants}{_files(parts, 'js')}")))
     return _text(doc)
 

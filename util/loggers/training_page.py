@@ -156,8 +156,8 @@ class TrainingPage(Logger):
 
 def _body() -> list:
     """What the script fills. (The number 0 would leave an attribute out.)"""
-    play = tags.button("▶", id="play", title="play (space)")
-    slider = tags.input_(id="step", type="range", min="0", value="0")
+    play = tags.button("▶", id="play", title="play (space)", aria_label="play")
+    slider = tags.input_(id="step", type="range", min="0", value="0", aria_label="moment of training")
     smoothing = tags.input_(id="smoothing", type="range", min="0", max=0.3, step=0.01, value=SHARE)
     folds = tags.button("open all", id="open"), " ", tags.button("close all", id="fold")
 

@@ -116,4 +116,6 @@ def samples_table(samples: dict[str, dict[str, list[np.ndarray]]]) -> tags.div:
     for title, shown in samples.items():
         for label, images in shown.items():
             columns[label if not label.startswith("output") else f"{title}{label.removeprefix('output')}"] = images
-    return table(columns, (map(picture, row) for row in zip(*columns.values(), strict=True)))
+    cells = ((picture(image, f"image {i}: {label}") for i, image in enumerate(images, 1))
+             for label, images in columns.items())  # fmt: skip
+    return table(columns, zip(*cells, strict=True))

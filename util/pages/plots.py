@@ -58,7 +58,7 @@ def plot(title: str, curves: list[Curve], x_label: str = "", y_label: str = "",
 
     image = svg.svg(
         _grid(x, y, (x_low, x_high), (y_low, y_high), x_label, y_label),
-        xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img",
+        xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=title,
     )  # fmt: skip
     for curve, color in zip(curves, colors, strict=True):
         line = points(curve.x, curve.y)
@@ -83,18 +83,18 @@ def plots(*figures: tags.figure | None) -> tags.div:
     return tags.div((figure for figure in figures if figure), cls="plots")
 
 
-def picture(image: np.ndarray, width: int = 128) -> tags.img:
+def picture(image: np.ndarray, name: str, width: int = 128) -> tags.img:
     """An (H, W, 3) uint8 image as an <img> that holds its own pixels, shown ``width`` CSS pixels wide."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "png")
     data = base64.b64encode(buffer.getvalue()).decode()
-    return tags.img(src=f"data:image/png;base64,{data}", width=width, alt="")
+    return tags.img(src=f"data:image/png;base64,{data}", width=width, alt=name)
 
 
 def table(head: Iterable, rows: Iterable[Iterable]) -> tags.div:
     """Cells are text, elements or lists of both."""
     body = (tags.tr(tags.td(cell) for cell in row) for row in rows)
-    return tags.div(tags.table(tags.tr(map(tags.th, head)), body), cls="scroll")
+    return tags.div(tags.table(tags.tr(map(tags.th, head)), body), cls="scroll", tabindex="0")
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:

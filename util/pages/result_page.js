@@ -12,9 +12,9 @@ const scoreLine = (scores) => PAGE.scores.map((score, i) => `${score} ${number(s
 function card(row, index) {
   const [name, links, scores] = row;
   const figures = PAGE.labels.map((label, i) => shown.has(label) && links[i]
-    ? make("figure", {}, make("img", {src: links[i], alt: label, loading: "lazy", decoding: "async"}), make("figcaption", {title: label}, label))
+    ? make("figure", {}, make("img", {src: links[i], alt: `${name}: ${label}`, loading: "lazy", decoding: "async"}), make("figcaption", {title: label}, label))
     : null);
-  const box = make("div", {class: "card", tabindex: 0, onclick: () => view(index), onfocus: () => { current = index; }},
+  const box = make("div", {class: "card", tabindex: 0, role: "button", "aria-label": `enlarge ${name}`, onclick: () => view(index), onfocus: () => { current = index; }},
     make("div", {class: "name"}, make("span", {title: name}, name), make("span", {}, scoreLine(scores))),
     make("div", {class: "row"}, ...figures));
   return box;

@@ -73,7 +73,7 @@ class ResultPage:
             tags.nav(
                 tags.input_(id="filter", type="search", placeholder="filter names", aria_label="filter names"),
                 tags.label("sort ", tags.select(id="sort")),
-                tags.button("↑", id="order", title="turn the order round"),
+                tags.button("↑", id="order", title="turn the order round", aria_label="turn the order round"),
                 tags.span(id="labels"),
                 tags.label("size ", tags.input_(id="size", type="range", min=48, max=512, step=4)),
                 tags.span(id="count"),

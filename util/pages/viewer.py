@@ -11,7 +11,7 @@ def viewer() -> dialog:
     """Two pictures under a slider, or all side by side."""
 
     def button(words: str, name: str, title: str) -> tags.button:
-        return tags.button(words, id=name, title=title)
+        return tags.button(words, id=name, title=title, aria_label=title.partition(" (")[0])
 
     choose = (tags.label(f"{side} ", tags.select(id=side)) for side in ("left", "right"))
     buttons = (
@@ -25,4 +25,5 @@ def viewer() -> dialog:
         tags.span(choose, id="choose"), tags.span(buttons, id="buttons"),
     )  # fmt: skip
     keys = "← → image \xa0 space: swap \xa0 , . move the slider \xa0 + − 1 0 zoom \xa0 s side by side \xa0 Esc close"
-    return dialog(bar, tags.div(id="stage", tabindex="0", autofocus=True), tags.p(keys), id="viewer")
+    stage = tags.div(id="stage", tabindex="0", autofocus=True, role="group", aria_label="pictures")
+    return dialog(bar, stage, tags.p(keys), id="viewer", aria_label="viewer")

@@ -63,7 +63,7 @@ def test_a_gap_interrupts_the_line():
 
 def test_a_picture_holds_its_pixels():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
-    data = re.search(r"base64,(.*)", picture(pixels).src)[1]
+    data = re.search(r"base64,(.*)", picture(pixels, "").src)[1]
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))), pixels)
 
 
