@@ -57,7 +57,7 @@ def contrastive_loss(
         vectors = [[as_one_image(x) for x in layers] for layers in vectors]
     if getattr(loss, "func", loss) in BY_IMAGE and all(layers[0] is None or go_together(layers) for layers in vectors):
         vectors = [[None if layers[0] is None else torch.cat(layers)] for layers in vectors]
-    losses = [loss(*layer, temperature) for layer in zip(*vectors, strict=True)]
+    losses = [loss(query, key, n, temperature) for query, key, n in zip(*vectors, strict=True)]
     return sum(losses[1:], losses[0]) / len(losses)
 
 

@@ -2,7 +2,8 @@
 # Lint and test everything: bash scripts/test.sh [arguments of pytest]
 set -eo pipefail
 source "$(dirname "$0")/setup.sh" requirements-test.txt
+export OMP_NUM_THREADS=1  # threads of several small programs wait for each other
 ruff check .
 ruff format --check .
 mypy
-python -m pytest "$@"
+python -m pytest --numprocesses auto --dist loadscope --no-loadscope-reorder "$@"  # -n 0: one after the other
