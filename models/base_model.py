@@ -63,7 +63,7 @@ class BaseModel(ABC):
         self.image_paths: list[str] = []
         self.netG_ema: nn.Module | None = None  # made in setup
         self.updates = GuardedUpdates()
-        self.current_epoch = getattr(opt, "epoch_count", 1)
+        self.current_epoch = getattr(opt, "epoch_count", 1)  # a flag of train.py alone
         self.metric: float | None = None  # a score that the plateau schedule has not seen yet
         # All randomness of a step: positions are drawn on the host, noise where it is used; by each rank its own.
         seed = opt.seed + opt.rank
@@ -137,7 +137,7 @@ class BaseModel(ABC):
             self.netG_ema = copy.deepcopy(self.generator()).requires_grad_(False)
             self.model_names.append("G_ema")
         alone = [name for name, net in self.networks().items() if normalizes_alone(net)]
-        if self.isTrain and alone and getattr(opt, "world_size", 1) > 1 and opt.rank == 0:
+        if self.isTrain and alone and opt.world_size > 1 and opt.rank == 0:
             warn(
                 f"batch norm in {', '.join(alone)}: each of {opt.world_size} processes goes by its own images, and "
                 "the running statistics of the first are saved; --normG syncbatch --normD syncbatch share them"
@@ -296,4 +296,4 @@ class BaseModel(ABC):
 
 def others_loop(opt) -> bool:
     """Whether a script of the official repositories is at work, not train.py or test.py."""
-    return getattr(opt, "others_loop", False)
+    return getattr(opt, "others_loop", False)  # set by options.parse_for_others alone

@@ -144,7 +144,7 @@ def choose_loss(opt, device: torch.device) -> Callable[..., Tensor]:
     if (within_images or opt.nce_loss == "monce") and opt.num_patches == 1:
         raise UserError("--num_patches 1: the loss compares patches with each other, so it must be at least 2, or 0")
     for name, loss in FLAGS_OF.items():
-        if getattr(opt, "sources", {}).get(name) == "typed" and loss != opt.nce_loss:
+        if opt.sources.get(name) == "typed" and loss != opt.nce_loss:
             warn(f"--{name} has no effect without --nce_loss {loss}")
     losses = {"patchnce": info_nce, "dce": decoupled_loss}
     losses["monce"] = partial(monce_loss, cost_type=opt.cost_type, eps=opt.eps, weight=opt.neg_term_weight)

@@ -55,7 +55,7 @@ def check(opt: argparse.Namespace) -> None:
 
 def _check_sync(opt: argparse.Namespace) -> None:
     """Whether all processes send equally many batches through a network: they wait for each other in its norms."""
-    if getattr(opt, "flip_equivariance", False):
+    if getattr(opt, "flip_equivariance", False):  # a flag of CUT and its relatives
         raise UserError(
             "--flip_equivariance (and the Fast presets) with syncbatch in several processes: each mirrors in steps of "
             "its own, which take more passes; use --flip_equivariance false, or instance or batch norm"

@@ -6,4 +6,5 @@ export OMP_NUM_THREADS=1  # threads of several small programs wait for each othe
 ruff check .
 ruff format --check .
 mypy
-python -m pytest --numprocesses auto --dist loadscope --no-loadscope-reorder "$@"  # -n 0: one after the other
+# -n 0: one after the other
+python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder "$@"

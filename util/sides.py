@@ -1,4 +1,4 @@
-"""Which sides, in pixels, the networks that ``opt`` names can take."""
+"""Which sides, in pixels, the networks that ``opt`` names can take; it names none where a dataset is used by itself."""
 
 
 def smallest_side(opt) -> int:

@@ -120,7 +120,8 @@ def define_D(
     elif netD == "stylegan2":
         net = StyleGAN2Discriminator(input_nc, ndf, resolution(opt))
     elif netD == "tilestylegan2":
-        net = TileStyleGAN2Discriminator(input_nc, ndf, getattr(opt, "D_patch_size", None) or resolution(opt))
+        size = getattr(opt, "D_patch_size", None) or resolution(opt)  # a flag of forks
+        net = TileStyleGAN2Discriminator(input_nc, ndf, size)
     else:
         names = "basic, n_layers, pixel, patch, stylegan2, tilestylegan2"
         raise UserError(f"--netD {netD} does not exist: choose from {names}")
