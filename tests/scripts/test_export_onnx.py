@@ -149,7 +149,8 @@ def test_the_page_gives_what_the_network_gives(call, narrow, tmp_path):
     wanted = np.asarray(translator(picture)).astype(int)
 
     asked, browser = [], narrow
-    browser.on("request", lambda request: asked.append(request.url))
+    note = lambda request: asked.append(request.url)  # noqa: E731
+    browser.on("request", note)
     browser.log.clear()
     browser.goto((tmp_path / "net.html").as_uri())
 
@@ -172,6 +173,7 @@ def test_the_page_gives_what_the_network_gives(call, narrow, tmp_path):
     assert give("large.png", "#said p:has-text('scaled')").startswith(scaled)
     assert "holiday.png is no picture" in give("holiday.png", ".error")
     assert browser.evaluate("document.documentElement.scrollWidth") == 390
+    browser.remove_listener("request", note)
     assert browser.log == [] and {url.split(":")[0] for url in asked} <= {"file", "blob", "data"}
 
 
