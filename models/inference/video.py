@@ -168,6 +168,7 @@ class Segment:
             codec, options = "qtrle", {}
         else:
             codec, options = "libx264", {"crf": crf(video.quality, 51), "bf": "0"}
+            options["x264-params"] = "force-cfr=1"  # else it writes the unit of time as the frame rate
         stream = self.container.add_stream(codec, rate=video.stream.average_rate or 25, options=options)
         stream.width, stream.height = image.size
         stream.codec_context.time_base = video.stream.time_base

@@ -64,8 +64,9 @@ def test_the_sound_is_the_source_s(tmp_path):
     assert packets(translate(source, tmp_path / "out")) == packets(source)
 
 
-def test_the_frame_rate_is_the_source_s(tmp_path):
-    source = draw(tmp_path / "film.mp4", times=range(0, 24, 2))
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+def test_the_frame_rate_is_the_source_s(tmp_path, ending):
+    source = draw(tmp_path / f"film{ending}", times=range(0, 24, 2))
     with av.open(str(source)) as film, av.open(str(translate(source, tmp_path / "out"))) as result:
         assert result.streams.video[0].average_rate == film.streams.video[0].average_rate
         assert result.duration == film.duration
