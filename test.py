@@ -20,7 +20,7 @@ from models.inference.translate import translate
 from util.images import result_name, save_image, tensor2im
 from util.pages.result_page import ResultPage
 from util.run.checkpoints import plain_options
-from util.run.run_summary import print_networks, print_options
+from util.run.run_summary import print_options
 from util.words import plural
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     if not opt.quiet:
         print_options(opt, folder / "index.html")
     if opt.verbose:
-        print_networks(model)
+        model.print_networks(True)
 
     title = f"{opt.easy_label or opt.name}: {opt.phase}, epoch {opt.epoch}"
     header = {"model": opt.model, "dataroot": opt.dataroot, "options": plain_options(opt)}

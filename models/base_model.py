@@ -106,7 +106,7 @@ class BaseModel(ABC):
         what changes over a training, such as a curriculum."""
         self.current_epoch = epoch
 
-    def data_dependent_initialize(self, data: dict) -> None:
+    def data_dependent_initialize(self, data: dict | None = None) -> None:
         """For models written for the official code, which make networks in their first forward pass."""
 
     def see_first_batch(self, dataset) -> None:
@@ -207,6 +207,11 @@ class BaseModel(ABC):
     def networks(self) -> dict[str, nn.Module]:
         """The networks by name, in the order of ``model_names``."""
         return {name: getattr(self, "net" + name) for name in self.model_names}
+
+    def print_networks(self, verbose: bool) -> None:
+        """How many parameters each network has, or all its layers."""
+        for name, net in self.networks().items():
+            print(f"network {name}:", net if verbose else f"{sum(p.numel() for p in net.parameters()) / 1e6:.2f} M")
 
     def eval(self) -> None:
         for net in self.networks().values():

@@ -97,7 +97,9 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
                 f"--suffix {opt.suffix}: in braces must stand options, as in {{model}}_{{load_size}} ({error})"
             ) from None
     opt.device, opt.gpu_ids = device, [] if device.type == "cpu" else [device.index]
-    opt.norm = opt.normG  # CycleGAN's names
+    if "--norm" not in parser._option_string_actions:  # a model file's own
+        opt.norm = opt.normG  # CycleGAN's names
+    opt.amp = getattr(opt, "amp", False)  # NVIDIA's apex, which CUT's cycle_gan_model.py asks after
     opt.load_iter = int(opt.epoch[5:]) if re.fullmatch(r"iter_\d+", opt.epoch) else 0
     if not is_train:
         opt.trained_model = saved.get("model", opt.model)

@@ -115,7 +115,7 @@ class RoundModel(BaseModel):
         self.rec_A = self.netG_B(self.fake_B)
 
     def optimize_parameters(self):
-        assert self.first_images
+        assert self.first_images and not self.opt.amp
         self.forward()
         self.set_requires_grad(self.netD_A, False)
         self.optimizer_G.zero_grad()
@@ -261,6 +261,28 @@ def test_a_hook_that_wants_two_batches_is_refused(tmp_path, monkeypatch):
 def test_norm_is_there_for_cyclegans_files(tmp_path):
     assert options_of(tmp_path).norm == "instance"
     assert options_of(tmp_path, "--model", "pix2pix").norm == "batch"
+
+
+def test_a_norm_flag_of_a_files_own_keeps_its_value(tmp_path, monkeypatch):
+    class OwnNorm(Lazy):
+        @staticmethod
+        def modify_commandline_options(parser, is_train):
+            parser.add_argument("--norm", default="group")
+            return parser
+
+    monkeypatch.setattr(models, "find_model_using_name", lambda name: OwnNorm)
+    opt = options_of(tmp_path, "--norm", "batch")
+    assert (options_of(tmp_path).norm, opt.norm, opt.normG) == ("group", "batch", "instance")
+
+
+def test_loops_of_others_may_call_every_method_of_theirs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(models, "find_model_using_name", lambda name: Lazy)
+    model = models.create_model(options_of(tmp_path))
+    model.data_dependent_initialize()  # QS-Attn's
+    model.print_networks(False)  # F-LSeSim's
+    model.print_networks(True)
+    printed = capsys.readouterr().out
+    assert "network G: 0.00 M" in printed and "network G: Linear(in_features=2" in printed
 
 
 def test_a_step_that_takes_the_epoch_is_given_it(tmp_path, monkeypatch):

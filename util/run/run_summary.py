@@ -54,18 +54,12 @@ def print_start(opt, model, start: str, epoch_images: int, watch: list[str]) -> 
     print_lines("networks", f"{opt.model}: {', '.join(parameters)} parameters")
     print_lines("note", *model.notes())
     if opt.verbose:
-        print_networks(model)
+        model.print_networks(True)
     print_lines("device", device(opt, model))
     epochs = plural(opt.n_epochs + opt.n_epochs_decay, "epoch")
     print_lines("run", f"{start}, {epochs} of {plural(epoch_images, 'image')}")
     print_lines("files", str(folder))
     print_lines("watch", *watch)
-
-
-def print_networks(model) -> None:
-    """Every layer of every network, for --verbose."""
-    for name, net in model.networks().items():
-        print(f"network {name}: {net}")
 
 
 def count(dataroot: str, phase: str) -> str:
