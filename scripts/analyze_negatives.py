@@ -47,6 +47,7 @@ from util.errors import UserError, run
 from util.files import write_atomic
 from util.flag_types import positive_int
 from util.images import tensor2im
+from util.loggers.base import FEW
 from util.pages import other_pages
 from util.pages.comparison import loss_curve, read_run
 from util.pages.plots import Curve, picture, plot, plots, table
@@ -128,23 +129,22 @@ def distributions(model: CUTModel, layers: list[Layer]) -> tags.div:
     """The paper's Fig. 1, one plot a layer."""
     figures, generated = [], hasattr(model, "netN")
     for name, layer in zip(model.nce_layers, layers, strict=True):
-        curves = [histogram("positive", layer.positive, GREEN)]
-        curves.append(histogram("generated negatives" if generated else "negatives", layer.negative, ORANGE))
+        lowest = min(np.quantile(values, 0.001) for values in (layer.positive, layer.negative, layer.other))
+        low = max(-1, math.floor(lowest * 5) / 5)
+        curves = [histogram("positive", layer.positive, GREEN, low)]
+        curves.append(histogram("generated negatives" if generated else "negatives", layer.negative, ORANGE, low))
         if generated:
-            curves.append(histogram("other patches of the image", layer.other, GREY, filled=False))
-        low = min(np.quantile(values, 0.001) for values in (layer.positive, layer.negative, layer.other))
-        x_range = (max(-1, math.floor(low * 5) / 5), 1)
-        figures.append(
-            plot(f"layer {name}", curves, "cosine with the query", "share (highest = 1)", x_range, (0, 1.05))
-        )
+            curves.append(histogram("other patches of the image", layer.other, GREY, low, filled=False))
+        axes = "cosine with the query", "share (highest = 1)"
+        figures.append(plot(f"layer {name}", curves, *axes, (low, 1), (0, 1.05)))
     return plots(*figures)
 
 
-def histogram(name: str, values: np.ndarray, color: str, filled: bool = True) -> Curve:
-    counts = np.histogram(values, EDGES)[0]
-    return Curve(
-        name, (EDGES[1:] + EDGES[:-1]) / 2, counts / max(1, counts.max()), color=color, filled=filled, dashed=not filled
-    )
+def histogram(name: str, values: np.ndarray, color: str, low: float, filled: bool = True) -> Curve:
+    """Above ``low``."""
+    counts, middles = np.histogram(values, EDGES)[0], (EDGES[1:] + EDGES[:-1]) / 2
+    shown, heights = middles > low, counts / max(1, counts.max())
+    return Curve(name, middles[shown], heights[shown], color=color, filled=filled, dashed=not filled)
 
 
 def over_training(folder: Path, model: CUTModel, measured: dict[str, list[Layer]]) -> tags.div:
@@ -166,7 +166,7 @@ def over_training(folder: Path, model: CUTModel, measured: dict[str, list[Layer]
     record = read_run(folder)
     for kind in ("negative", "positive"):
         tracks = {name: loss_curve([record], f"similarity_{kind}_{name}") for name in model.nce_layers}
-        curves = [Curve(f"layer {name}", x, mean) for name, (x, mean, _) in tracks.items()]
+        curves = [Curve(f"layer {name}", x, mean, dots=len(x) <= FEW) for name, (x, mean, _) in tracks.items()]
         figures.append(plot(f"recorded in training: query and {kind}", curves, "images", "mean cosine"))
     return plots(*figures)
 

@@ -79,8 +79,9 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
 
 
 def loss_curve(runs: list[Run], name: str, over_time: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(x, mean, standard deviation over runs): x are images or seconds up to where the shortest run ends, each value
-    the mean over its bin, or between the neighbours' where a run has no record in it."""
+    """(x, mean, standard deviation over runs): x are images or seconds up to where the shortest run ends. A short
+    record of one run is returned as it is; else a point is the mean of the records in its bin, in x as well, and of
+    runs that recorded elsewhere the value between theirs."""
     tracks = []
     for run in runs:
         pairs = [(t if over_time else at, row[name]) for t, (at, row) in zip(run.seconds, run.losses, strict=True)
@@ -90,17 +91,23 @@ def loss_curve(runs: list[Run], name: str, over_time: bool = False) -> tuple[np.
     if not tracks:
         return np.zeros(0), np.zeros(0), np.zeros(0)
     bins = min(BINS, *(track.shape[1] for track in tracks))
+    if len(tracks) == 1 and bins == tracks[0].shape[1]:
+        return *tracks[0], np.zeros(bins)
     edges = np.linspace(0, min(x[-1] for x, _ in tracks), bins + 1)
-    middles = (edges[1:] + edges[:-1]) / 2
-    means = []
-    for x, y in tracks:
-        place = np.maximum(np.searchsorted(edges, x, side="left") - 1, 0)  # bins are (low, high], the first with 0
-        place, y = place[place < bins], y[place < bins]
-        sums, counts = np.bincount(place, y, bins), np.bincount(place, minlength=bins)
-        filled = counts > 0
-        means.append(np.interp(middles, middles[filled], sums[filled] / counts[filled]))
-    deviation = np.std(means, axis=0, ddof=1) if len(means) > 1 else np.zeros(bins)
-    return middles, np.mean(means, axis=0), deviation
+    binned = [_bin_means(edges, track) for track in tracks]
+    x = _bin_means(edges, np.concatenate(tracks, axis=1))[0]
+    means = [np.interp(x, *points) for points in binned]
+    deviation = np.std(means, axis=0, ddof=1) if len(means) > 1 else np.zeros(len(x))
+    return x, np.mean(means, axis=0), deviation
+
+
+def _bin_means(edges: np.ndarray, track: np.ndarray) -> np.ndarray:
+    """Means (2, filled bins) of the x and y (2, N) in each bin (low, high]; the first has ``edges[0]`` too."""
+    place = np.maximum(np.searchsorted(edges, track[0], side="left") - 1, 0)
+    inside = place < len(edges) - 1
+    counts = np.bincount(place[inside], minlength=len(edges) - 1)
+    sums = np.array([np.bincount(place[inside], values[inside], len(edges) - 1) for values in track])
+    return sums[:, counts > 0] / counts[counts > 0]
 
 
 def score_curve(runs: list[Run], score: str, over_time: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -54,7 +54,7 @@ def test_curves_average_bins_and_runs_up_to_the_shortest():
     short = run_with([(i, {"NCE": float(i) + 2}) for i in range(1, 121)])
     x, mean, deviation = loss_curve([long, short], "NCE")
     assert x[-1] < 120 and len(x) == comparison.BINS
-    assert np.allclose(mean, x + 0.5 + 1)  # bins of two images: (0, 2] has the values 1 and 2
+    assert np.allclose(mean, x + 1) and x[0] == 1.5  # bins of two images: (0, 2] has the values 1 and 2 at 1 and 2
     assert np.allclose(deviation, 2**0.5)
     assert len(loss_curve([long], "absent")[0]) == 0
 
@@ -63,14 +63,21 @@ def test_records_at_different_times_still_give_a_curve():
     runs = [run_with([(i, {"NCE": float(i)}) for i in range(1, 5)]) for _ in range(2)]
     runs[0].seconds, runs[1].seconds = np.array([1.0, 2, 6, 8]), np.array([3.0, 4, 5, 9])
     x, mean, _ = loss_curve(runs, "NCE", over_time=True)
-    assert x.tolist() == [1, 3, 5, 7]
-    assert mean.tolist() == [(1.5 + 1.5) / 2, (2.25 + 1.5) / 2, (3 + 3) / 2, (4 + 3) / 2]
+    assert x.tolist() == [1.5, 3.5, 5.5, 8]  # two records of the first, two of the second, one of each, one
+    first, second = [1.5, 1.5 + 1.5 * 2 / 4.5, 1.5 + 1.5 * 4 / 4.5, 4], [1.5, 1.5, 3, 3]
+    assert np.allclose(mean, np.mean([first, second], axis=0))
+
+
+@pytest.mark.parametrize("over_time, where", [(False, [1, 100, 150]), (True, [1.0, 2.0, 3.0])])
+def test_recorded_points_of_one_run_stand_at_their_image(over_time, where):
+    x, values, _ = loss_curve([run_with([(at, {"NCE": float(at)}) for at in (1, 100, 150)])], "NCE", over_time)
+    assert x.tolist() == where and values.tolist() == [1, 100, 150]
 
 
 def test_a_run_too_short_for_a_measured_speed_still_gives_a_curve():
     run = run_with([(1, {"NCE": 1.0}), (2, {"NCE": 3.0})])
     run.seconds = np.zeros(2)
-    assert loss_curve([run], "NCE", over_time=True)[1].tolist() == [2, 2]
+    assert loss_curve([run], "NCE", over_time=True)[1].tolist() == [1, 3]
 
 
 def test_score_curves():
