@@ -103,7 +103,7 @@ addEventListener("keydown", (event) => {
   };
   const move = {ArrowRight: () => 1, ArrowLeft: () => -1, ArrowDown: perRow, ArrowUp: () => -perRow()};
   if (event.key === "/") { event.preventDefault(); $("#filter").focus(); }
-  else if (event.key === "Enter" && current >= 0) view(current);
+  else if (["Enter", " "].includes(event.key) && event.target.matches(".card")) { event.preventDefault(); view(current); }
   else if (event.key in move) { event.preventDefault(); focusCard(current < 0 ? 0 : current + move[event.key]()); }
 });
 redraw();

@@ -167,6 +167,12 @@ def test_viewer_compares_zooms_and_obeys_the_keyboard(shown):
     for key in ("ArrowRight", "ArrowRight", "Enter"):
         browser.keyboard.press(key)
     assert browser.evaluate("$('#viewer').open && $('#name').textContent") == "b9"
+    browser.keyboard.press("Escape")
+    browser.locator("#order").press("Enter")  # a button that has the focus is pressed, and nothing else happens
+    browser.locator("#order").press("Enter")
+    assert not browser.evaluate("$('#viewer').open")
+    browser.locator(".card").nth(1).press("Space")
+    assert browser.evaluate("$('#viewer').open && $('#name').textContent") == "b9"
     browser.wait_for_function("document.querySelectorAll('.pair img').length === 2 && $('.pair').offsetWidth > 16")
     assert texts(browser, ".pair em") == ["real_A", "fake_B"]
     browser.keyboard.press("1")
