@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from options.family_flags import HELP, in_todays_words
 from util.errors import UserError
-from util.flag_types import METAVARS
+from util.flag_types import METAVARS, HelpFormatter
 
 # A run that was trained with --fast goes on with it: it chooses anew for this machine, but not over what the run was
 # told by flags of their own.
@@ -18,15 +18,6 @@ SOURCES = ("default", RUNS_FAST, "saved", "--fast", "preset", "weights", "typed"
 ESSENTIAL = ["dataroot", "name", "model", "direction", "netG", "n_epochs", "n_epochs_decay", "batch_size", "load_size"]
 ESSENTIAL += ["crop_size", "preprocess", "lr", "fast", "gpu_ids", "continue_train", "time_budget", "ema_decay"]
 ESSENTIAL += ["eval_freq", "seed", "epoch", "num_test", "results_dir", "checkpoints_dir", "help", "help_all"]
-
-
-class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Defaults where they say something: not of switches, nor where a flag is left out by default."""
-
-    def _get_help_string(self, action):
-        if action.default in (None, "", "placeholder") or isinstance(action.default, bool) and action.nargs == 0:
-            return action.help
-        return super()._get_help_string(action)
 
 
 def _metavar(name: str) -> str:
@@ -54,7 +45,7 @@ class OptionParser(argparse.ArgumentParser):
         self._group: argparse._ArgumentGroup | None = None
         self._preset = "preset"
         usage = f"python {'train.py --dataroot FOLDER' if is_train else 'test.py'} --name NAME [--model MODEL] [flags]"
-        super().__init__(usage=usage, add_help=False, allow_abbrev=False, formatter_class=_Formatter, epilog=HELP)
+        super().__init__(usage=usage, add_help=False, allow_abbrev=False, formatter_class=HelpFormatter, epilog=HELP)
 
     @contextmanager
     def group(self, title: str, is_chosen: bool = True):

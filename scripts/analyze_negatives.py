@@ -45,7 +45,7 @@ from models.negative_analysis import (
 from util import html
 from util.errors import UserError, run
 from util.files import write_atomic
-from util.flag_types import positive_int
+from util.flag_types import ScriptHelp, positive_int
 from util.images import tensor2im
 from util.loggers.base import FEW
 from util.pages import other_pages
@@ -58,17 +58,16 @@ GREEN, ORANGE, GREY = "#3fa65a", "#f0883e", "#999999"
 
 
 def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
-    as_written = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written, allow_abbrev=False)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp, allow_abbrev=False)
     add = parser.add_argument
     add("--name", required=True, help="the experiment")
-    add("--checkpoints_dir", default="./checkpoints", help="folder of all experiments (default ./checkpoints)")
+    add("--checkpoints_dir", default="./checkpoints", help="folder of all experiments")
     add("--epochs", nargs="+", help="checkpoints: latest, best, numbers (default: up to 8 numbered ones, and latest)")
-    add("--num_images", type=positive_int, default=16, help="images of the test split, or of train (default 16)")
+    add("--num_images", type=positive_int, default=16, help="images of the test split, or of train")
     add("--queries", nargs="+", type=point, default=[(0.5, 0.5), (0.25, 0.25), (0.7, 0.6)], metavar="X,Y",
-        help="places of the queries, in fractions of width and height (default 0.5,0.5 0.25,0.25 0.7,0.6)")  # fmt: skip
-    add("--num_shown", type=positive_int, default=2, help="images whose queries are shown (default 2)")
-    add("--out", type=Path, metavar="FILE", help="the page (default checkpoints_dir/NAME/negatives.html)")
+        help="places of the queries, in parts of width and height (default: 0.5,0.5 0.25,0.25 0.7,0.6)")  # fmt: skip
+    add("--num_shown", type=positive_int, default=2, help="images whose queries are shown")
+    add("--out", type=Path, metavar="FILE", help="the page (default: checkpoints_dir/NAME/negatives.html)")
     return parser.parse_known_args(argv)
 
 

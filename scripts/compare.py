@@ -39,7 +39,7 @@ from models.inference.architecture import load_weights
 from scripts.data.score_toy import score
 from util.errors import UserError, run
 from util.files import write_atomic
-from util.flag_types import positive_int, seconds
+from util.flag_types import ScriptHelp, positive_int, seconds
 from util.images import tensor2im
 from util.loggers.jsonl import read
 from util.metrics.images import read_image
@@ -54,15 +54,14 @@ FINISHED = "compared.json"  # in a run's folder: the flags that it was trained w
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    as_written = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written, allow_abbrev=False)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp, allow_abbrev=False)
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder of the comparison")
     add("--run", action="append", default=[], metavar='NAME="FLAGS"', help="an experiment and its flags of train.py")
     add("--existing", action="append", default=[], metavar="NAME=FOLDERS",
         help="an experiment that train.py has run: its folder, or a pattern of folders, one a seed")  # fmt: skip
     add("--flags", default="", help="flags of train.py that all experiments share")
-    add("--seeds", type=positive_int, default=3, help="runs of each experiment: --seed 0, 1, ... (default 3)")
+    add("--seeds", type=positive_int, default=3, help="runs of each experiment: --seed 0, 1, ...")
     add("--images", type=positive_int, help="budget: training images a run, rounded up to whole epochs; the learning "
         "rate falls in the same part of them as --n_epochs and --n_epochs_decay say (default: half)")  # fmt: skip
     add("--seconds", type=seconds, help="budget: time a run (90, 10m, 1.5h), at a constant learning rate")
@@ -70,7 +69,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "t-intervals; in bold what differs after Holm's correction")  # fmt: skip
     add("--seconds_an_image", action="append", default=[], metavar="NAME=SECONDS",
         help="of every experiment, measured apart: also a table at the time when the first has ended")  # fmt: skip
-    add("--samples", type=positive_int, default=4, help="test images shown side by side (default 4)")
+    add("--samples", type=positive_int, default=4, help="test images shown side by side")
     add("--title", default="", help="of the page (default: the folder's name)")
     opt = parser.parse_args(argv)
     if not opt.run and not opt.existing:

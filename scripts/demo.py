@@ -31,17 +31,17 @@ from util import pictures
 from util.device_kinds import PRECISIONS, add_flags
 from util.devices import choose_device
 from util.errors import UserError, run
-from util.flag_types import non_negative_int, positive_int
+from util.flag_types import ScriptHelp, non_negative_int, positive_int
 from util.pictures import readers_of_run, remarks
 
 HOST = "127.0.0.1"
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     add = parser.add_argument
     trained.add_flags(add)
-    add("--port", type=positive_int, default=7860, help="of the page (default: 7860)")
+    add("--port", type=positive_int, default=7860, help="of the page")
     add("--precision", choices=PRECISIONS, help="arithmetic; without the flag that of the training, of a file fp32")
     add("--tile", type=non_negative_int, help="pixels: larger pictures than this squared go in tiles; 0: never")
     add("--eval", action="store_true", help="batch norm and dropout in evaluation mode")

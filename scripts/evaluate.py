@@ -22,6 +22,7 @@ from util import distributed, pictures
 from util.device_kinds import add_flags
 from util.devices import choose_device
 from util.errors import UserError, run, warn
+from util.flag_types import ScriptHelp
 from util.loggers.jsonl import read
 from util.metrics.evaluator import Evaluator
 from util.metrics.features import resolve
@@ -35,7 +36,7 @@ from util.pictures import Reader, find_images, readers_of_run
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     add = parser.add_argument
     add("real", type=Path, help="folder of real images of the target domain")
     add("generated", type=Path, help="folder of translations")
@@ -66,7 +67,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         choices=PROTOCOLS,
         help="the papers' evaluation: checks the counts, size 256, legacy and clean resize",
     )
-    add("--batch_size", type=int, help="images at once (default 4 on a CPU, else 32)")
+    add("--batch_size", type=int, help="images at once (default: 4 on a CPU, else 32)")
     add_flags(add)
     pictures.add_flags(add)
     add("--cache_dir", default="auto", help="where features of real images are kept, by content; none: nowhere")

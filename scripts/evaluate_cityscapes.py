@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from util.device_kinds import add_flags
 from util.devices import choose_device
 from util.errors import UserError, run
+from util.flag_types import ScriptHelp
 from util.metrics.cityscapes import (
     CLASSES,
     LABEL_ENDINGS,
@@ -35,18 +36,18 @@ from util.pictures import find_images
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     add = parser.add_argument
     add("generated", type=Path, help="folder of photographs: generated ones, or real ones for the upper bound")
     add("--labels", type=Path, required=True, help="folder of label maps, searched below: gtFine/val")
     add("--weights", type=Path, required=True, help="weights of the segmentation network with the 19 classes")
-    add("--segmentation_model", default="drn_d_22", choices=MODELS, help="drn_d_22 (default) or one of torchvision's")
-    add("--label_kind", default="ids", choices=LABEL_ENDINGS, help="ids: *_labelIds.png (default); color also for JPEG")
+    add("--segmentation_model", default="drn_d_22", choices=MODELS, help="drn_d_22 or one of torchvision's")
+    add("--label_kind", default="ids", choices=LABEL_ENDINGS, help="ids: *_labelIds.png; color also for JPEG")
     add(
         "--numbered", type=int, metavar="FIRST", help="names are positions in the sorted label maps, counted from FIRST"
     )
-    add("--size", type=int, nargs=2, default=(128, 256), metavar=("HEIGHT", "WIDTH"), help="default 128 256")
-    add("--filter", default="bilinear", choices=FILTERS, help="resampling of the photographs (default bilinear)")
+    add("--size", type=int, nargs=2, default=(128, 256), metavar=("HEIGHT", "WIDTH"), help="default: 128 256")
+    add("--filter", default="bilinear", choices=FILTERS, help="resampling of the photographs")
     add_flags(add)
     add("--out", type=Path, metavar="FILE", help="append the scores to this .jsonl file; a run's is metrics.jsonl")
     add("--epoch", type=int, default=0, help="epoch of the weights, for --out")

@@ -28,7 +28,7 @@ from models.inference.translate import SMALLEST
 from models.inference.translator import Translator
 from util.errors import UserError, run
 from util.files import replacing, write_atomic
-from util.flag_types import positive_int
+from util.flag_types import ScriptHelp, positive_int
 from util.pages.translator_page import runtime, translator_page
 from util.precision import to_half
 
@@ -37,13 +37,13 @@ NAMES = ["image", "translation"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     add = parser.add_argument
     trained.add_flags(add)
     add("--out", type=Path, help="the file to write: .onnx, or .pt for TorchScript")
     add("--page", type=Path, metavar="HTML", help="the page to write")
     add("--assets", type=Path, metavar="DIR", help="of --page, without network: folder of onnxruntime-web's package")
-    add("--opset", type=positive_int, default=17, help="version of ONNX's operators (default: 17)")
+    add("--opset", type=positive_int, default=17, help="version of ONNX's operators")
     args = parser.parse_args()
     if args.out is None and args.page is None:
         raise UserError("give --out, a file for programs, or --page, a page for people")

@@ -16,11 +16,12 @@ import torch
 from models.inference import trained
 from models.inference.architecture import NO_WEIGHTS, guess_network
 from util.errors import UserError, run
+from util.flag_types import ScriptHelp
 from util.run import checkpoints
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     parser.add_argument(
         "paths", nargs="+", help="files, folders of an experiment, or names of the repository's weights"
     )

@@ -12,12 +12,12 @@ from pathlib import Path
 import repository  # noqa: F401
 
 from util.errors import UserError, run
+from util.flag_types import ScriptHelp
 from util.loggers.visdom_page import VisdomPage
 
 
 def main() -> None:
-    as_written = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     parser.add_argument("--name", required=True, help="the run: its record is read from checkpoints_dir/name")
     parser.add_argument("--checkpoints_dir", default="./checkpoints", help="default: ./checkpoints")
     parser.add_argument("--display_server", default="http://localhost", help="default: http://localhost")

@@ -25,6 +25,7 @@ import repository  # noqa: F401
 
 from util.errors import UserError, run
 from util.files import write_atomic
+from util.flag_types import ScriptHelp
 from util.npm import archive, archive_name, matches, members
 
 LOCK = Path(__file__).with_name("visdom_files.json")  # packages and files with their published hashes
@@ -175,8 +176,7 @@ def own_server() -> Iterator[int]:
 
 
 def main() -> None:
-    as_written = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     parser.add_argument("--port", type=int, default=8097, help="default: 8097, as train.py's --display_port")
     parser.add_argument(
         "--hostname",

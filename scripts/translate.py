@@ -33,14 +33,14 @@ from util import distributed, pictures
 from util.device_kinds import PRECISIONS, add_flags
 from util.devices import choose_device
 from util.errors import UserError, run
-from util.flag_types import non_negative_int, part, positive_int
+from util.flag_types import ScriptHelp, non_negative_int, part, positive_int
 from util.pictures import counted, ending_of, is_image_file, list_folder, natural, readers_of_run, tell
 
 ENDINGS = {"png": ".png", "jpg": ".jpg", "webp": ".webp"}
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     add = parser.add_argument
     add("inputs", nargs="+", help="image files, folders of them, films, or quoted patterns")
     add("--out", required=True, type=Path, help="folder for the translations")
@@ -52,7 +52,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--tile", type=non_negative_int, help="pixels: larger pictures than this squared go in tiles; 0: never")
     add("--eval", action="store_true", help="batch norm and dropout in evaluation mode")
     add("--resume", action="store_true", help="leave out what the same command has finished in --out")
-    add("--part", type=part, default=(1, 1), metavar="I/N", help="the Ith of N jobs that share the files")
+    add("--part", type=part, default="1/1", metavar="I/N", help="the Ith of N jobs that share the files")
     add_flags(add)
     pictures.add_flags(add)
     add("--quiet", action="store_true", help="no progress bar")

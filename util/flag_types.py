@@ -8,6 +8,20 @@ LARGEST = 2**31 - 1  # what numpy, torch and file formats take
 METAVARS: dict[Callable, str] = {}  # what the help shows for a value of each type
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Defaults where they say something: not of switches, nor where a flag is left out by default or its help tells."""
+
+    def _get_help_string(self, action):
+        is_switch = isinstance(action.default, bool) and action.nargs == 0
+        if is_switch or action.default in (None, "", "placeholder", []) or "default:" in action.help:
+            return action.help
+        return super()._get_help_string(action)
+
+
+class ScriptHelp(HelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """The same, below a description as it is written."""
+
+
 def _number(kind, low, high, unit: str):
     def parse(text: str):
         try:

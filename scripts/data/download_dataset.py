@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 
 from util.errors import UserError, run, warn
 from util.files import write_atomic
+from util.flag_types import ScriptHelp
 from util.words import did_you_mean
 
 BERKELEY = "https://efrosgans.eecs.berkeley.edu"
@@ -96,7 +97,7 @@ ELSEWHERE = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     add = parser.add_argument
     add("name", nargs="?", help="which data set")
     add("--list", action="store_true", help="print the names and end")

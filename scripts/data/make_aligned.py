@@ -16,12 +16,12 @@ from tqdm.auto import tqdm
 from util import pictures
 from util.errors import UserError, run
 from util.files import replacing
-from util.flag_types import positive_int
+from util.flag_types import ScriptHelp, positive_int
 from util.pictures import list_folder, reader_for, tell
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     add = parser.add_argument
     add("--fold_A", type=Path, required=True, help="folder of A")
     add("--fold_B", type=Path, required=True, help="folder of B")

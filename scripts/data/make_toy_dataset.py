@@ -35,6 +35,7 @@ import repository  # noqa: F401
 from PIL import Image
 
 from util.errors import UserError, run
+from util.flag_types import ScriptHelp
 
 PERIOD = 1 / 8  # of the stripes, in picture heights
 SAMPLES = 4  # per pixel and axis, for the edges
@@ -232,14 +233,12 @@ def make_dataset(folder: Path, size: int = 64, train: int = 200, test: int = 24,
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp, allow_abbrev=False)
     parser.add_argument("out", type=Path, help="new folder, or one that this script drew (it is replaced)")
-    parser.add_argument("--size", type=int, default=64, help="height and width in pixels (default 64)")
-    parser.add_argument("--train", type=int, default=200, help="images in trainA and in trainB (default 200)")
-    parser.add_argument("--test", type=int, default=24, help="images in testA and in testB (default 24)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other scenes (default 0)")
+    parser.add_argument("--size", type=int, default=64, help="height and width in pixels")
+    parser.add_argument("--train", type=int, default=200, help="images in trainA and in trainB")
+    parser.add_argument("--test", type=int, default=24, help="images in testA and in testB")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other scenes")
     options = parser.parse_args(arguments)
     if not SIZES[0] <= options.size <= SIZES[1]:
         raise UserError(f"--size {options.size}: give pixels from {SIZES[0]} to {SIZES[1]}")

@@ -19,26 +19,22 @@ from tqdm.auto import tqdm
 
 from util.errors import UserError, run
 from util.files import replacing
+from util.flag_types import ScriptHelp
 from util.metrics.images import FILTERS, read_image, resize_image
 
 SPLITS = {"train": "train", "val": "test"}
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     add = parser.add_argument
     add("--gtFine_dir", type=Path, required=True, help="unpacked gtFine_trainvaltest: holds train/CITY/*_color.png")
     add("--leftImg8bit_dir", type=Path, required=True, help="unpacked leftImg8bit_trainvaltest: train/CITY/*.png")
     add("--output_dir", type=Path, default=Path("datasets/cityscapes"), help="where trainA, trainB, testA, testB go")
-    add("--size", type=int, default=256, metavar="PIXELS", help="width and height of the images (default 256)")
-    add("--photo_filter", default="bicubic", choices=FILTERS, help="resampling of photographs (default bicubic)")
-    add(
-        "--label_filter",
-        default="nearest",
-        choices=FILTERS,
-        help="of label maps (default nearest: no colours in between)",
-    )
-    add("--format", default="jpg", choices=("jpg", "png"), help="jpg: quality 100, colours not subsampled (default)")
+    add("--size", type=int, default=256, metavar="PIXELS", help="width and height of the images")
+    add("--photo_filter", default="bicubic", choices=FILTERS, help="resampling of photographs")
+    add("--label_filter", default="nearest", choices=FILTERS, help="of label maps; nearest: no colours in between")
+    add("--format", default="jpg", choices=("jpg", "png"), help="jpg: quality 100, colours not subsampled")
     add("--aligned", action="store_true", help="also photo and label map side by side in train/ and test/, for pix2pix")
     opt = parser.parse_args(argv)
     if opt.size < 1:

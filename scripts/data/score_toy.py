@@ -26,6 +26,7 @@ from models.networks import define_G
 from scripts.data.make_toy_dataset import PERIOD
 from util.errors import UserError, run
 from util.files import write_atomic
+from util.flag_types import ScriptHelp
 from util.images import tensor2im
 from util.metrics.images import pair_by_name, read_image
 from util.pages.result_page import add_scores
@@ -112,14 +113,12 @@ def table(scores: dict[str, dict[str, dict[str, float]]], mean: dict[str, dict[s
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp, allow_abbrev=False)
     parser.add_argument("dataroot", type=Path, help="a folder that scripts/data/make_toy_dataset.py drew")
     parser.add_argument("images", type=Path, nargs="?", help="the folder of translated images (fake_B)")
     parser.add_argument("--name", help="instead of the folder: the experiment that test.py ran")
-    parser.add_argument("--results_dir", type=Path, default=Path("results"), help="of --name (default results)")
-    parser.add_argument("--epoch", default="latest", help="of --name (default latest)")
+    parser.add_argument("--results_dir", type=Path, default=Path("results"), help="of --name")
+    parser.add_argument("--epoch", default="latest", help="of --name")
     parser.add_argument("--summary", action="store_true", help="print the means alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all scores here too")
     options = parser.parse_args(arguments)

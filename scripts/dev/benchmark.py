@@ -38,6 +38,7 @@ from scripts.dev.pretended import pretended
 from util import devices
 from util.errors import UserError, run
 from util.files import write_atomic
+from util.flag_types import ScriptHelp
 from util.run.step_graph import StepGraph
 from util.run.stopwatch import Stopwatch
 from util.words import aligned
@@ -246,14 +247,14 @@ def machine() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     add = parser.add_argument
-    add("--models", nargs="+", default=["negcut"], help="models to measure (default negcut)")
-    add("--settings", default="plain; default", help="flags of train.py, separated by ; (default: plain; default)")
-    add("--sizes", nargs="+", type=int, default=[128], help="pixels (default 128)")
-    add("--batches", nargs="+", type=int, default=[1], help="images a step (default 1)")
-    add("--rounds", type=int, default=10, help="steps of each setting that count (default 10)")
-    add("--warmup", type=int, default=2, help="steps of each setting before (default 2)")
+    add("--models", nargs="+", default=["negcut"], help="models to measure")
+    add("--settings", default="plain; default", help="flags of train.py, separated by ;")
+    add("--sizes", nargs="+", type=int, default=[128], help="pixels")
+    add("--batches", nargs="+", type=int, default=[1], help="images a step")
+    add("--rounds", type=int, default=10, help="steps of each setting that count")
+    add("--warmup", type=int, default=2, help="steps of each setting before")
     add("--flops", action="store_true", help="count arithmetic instead of time")
     add("--ops", action="store_true", help="count the operations that a GPU is given instead of time")
     add("--inference", action="store_true", help="translation instead of training")

@@ -23,6 +23,8 @@ import numpy as np
 from PIL import Image
 from repository import ROOT
 
+from util.flag_types import ScriptHelp
+
 DOCS = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
 FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`((?:python|torchrun|bash) [^`]+)`")
@@ -165,7 +167,7 @@ def check(folder: Path, command: str) -> str | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     parser.add_argument("docs", nargs="*", default=DOCS, help="default: README.md, CONTRIBUTING.md, docs/*.md")
     parser.add_argument("--list", action="store_true", help="show the commands as they would run, and run none")
     args = parser.parse_args()

@@ -27,6 +27,7 @@ from PIL import Image
 import train
 from util.errors import run
 from util.files import BESIDE
+from util.flag_types import ScriptHelp
 from util.run import checkpoints
 
 FLAGS = (
@@ -149,8 +150,8 @@ def drill(folder: Path, kills: int) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=30, help="how many (30)")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser.add_argument("--kills", type=int, default=30, help="how many")
     parser.add_argument("--seed", type=int, default=None, help="of the moments; another one at each call if left out")
     parser.add_argument("--folder", type=Path, default=None, help="where the trainings go; a temporary one if left out")
     args = parser.parse_args()

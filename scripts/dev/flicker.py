@@ -20,19 +20,19 @@ from models.inference.tiling import SharedStatistics
 from models.inference.translate import translate_pixels
 from models.inference.translator import Translator
 from util.errors import UserError, run
-from util.flag_types import positive_int
+from util.flag_types import ScriptHelp, positive_int
 from util.pictures import find_images
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     add = parser.add_argument
     add("photos", type=Path, help="a folder of photographs")
     trained.add_flags(add)
-    add("--num", type=positive_int, default=5, help="photographs to use, the first ones (default: 5)")
-    add("--frames", type=positive_int, default=16, help="of each film (default: 16)")
-    add("--step", type=positive_int, default=1, help="pixels that the window moves a frame (default: 1)")
-    add("--side", type=positive_int, default=128, help="of the window, in pixels (default: 128)")
+    add("--num", type=positive_int, default=5, help="photographs to use, the first ones")
+    add("--frames", type=positive_int, default=16, help="of each film")
+    add("--step", type=positive_int, default=1, help="pixels that the window moves a frame")
+    add("--side", type=positive_int, default=128, help="of the window, in pixels")
     args = parser.parse_args()
     source, epoch, net = trained.chosen(args)
     translator = Translator(source, epoch, net, tile=0)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from models import networks
 from util.errors import UserError, run
-from util.flag_types import positive_int
+from util.flag_types import ScriptHelp, positive_int
 from util.pictures import Reader
 
 TRANSLATE = Path(__file__).parents[1] / "translate.py"
@@ -32,7 +32,7 @@ class Measured(NamedTuple):
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     add = parser.add_argument
     add("--side", type=positive_int, default=13500, help="pixels of the large picture's sides")
     add("--photo", help="the picture is this one, scaled; without it a drawn one")

@@ -21,6 +21,7 @@ from repository import ROOT
 
 import train
 from util.errors import UserError, run
+from util.flag_types import ScriptHelp
 from util.loggers import Logger
 
 FLAGS = (
@@ -82,8 +83,8 @@ def start_visdom(folder: Path) -> tuple[subprocess.Popen, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=5000, help="of one image each (5000)")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser.add_argument("--steps", type=int, default=5000, help="of one image each")
     parser.add_argument("--visdom", action="store_true", help="start a server and show the run there")
     args = parser.parse_args()
     if not Path("/proc/self/statm").exists():

@@ -21,6 +21,7 @@ from models.inference.translator import Translator
 from util import strict_json
 from util.errors import UserError, run
 from util.files import write_atomic
+from util.flag_types import ScriptHelp
 from util.loggers.jsonl import read
 from util.metrics.records import summary
 from util.precision import to_half
@@ -32,11 +33,11 @@ NOT_OF_THE_WEIGHTS |= {"display_freq", "update_html_freq"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     add = parser.add_argument
     add("name", help="the experiment in --checkpoints_dir")
     add("--checkpoints_dir", default=Path("checkpoints"), type=Path, help="folder of all experiments")
-    add("--epoch", default="latest", help="latest, best or an epoch's number (default: latest)")
+    add("--epoch", default="latest", help="latest, best or an epoch's number")
     add("--ema", action="store_true", help="the averaged weights")
     add("--out", required=True, metavar="NAME", help="the name by which --weights takes them")
     add("--about", required=True, help="what they translate, in a few words")

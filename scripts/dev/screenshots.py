@@ -20,6 +20,7 @@ from scripts.dev.browser import chromium_page
 from scripts.start_visdom import own_server
 from util.errors import UserError, run
 from util.files import write_atomic
+from util.flag_types import ScriptHelp
 
 MAX_BYTES = 300 * 1024
 
@@ -75,8 +76,7 @@ def settle(browser) -> None:
 
 
 def main() -> None:
-    as_written = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
     parser.add_argument("--name", required=True, help="the run")
     parser.add_argument("--checkpoints_dir", default="./checkpoints", help="default: ./checkpoints")
     parser.add_argument("--results_dir", default="./results", help="default: ./results")

@@ -16,6 +16,7 @@ import repository  # noqa: F401
 import train
 from scripts.start_visdom import own_server
 from util.errors import run
+from util.flag_types import ScriptHelp
 from util.loggers import Loggers, visdom_logger
 from util.run.training_run import TrainingRun
 
@@ -35,9 +36,7 @@ def timed(method, thread: str, clock):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp, allow_abbrev=False)
     parser.add_argument("--images", type=int, default=800, help="to train on, about; default: 800")
     opt, flags = parser.parse_known_args()
     logger = visdom_logger.VisdomLogger
