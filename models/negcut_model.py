@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from models import networks
-from models.cut_model import FAST, Branch, CUTModel, Step, split
+from models.cut_model import FAST, Branch, CUTModel, Step
 from models.losses import diversity_loss, nonsaturating_loss
 from util.errors import UserError
 from util.flag_types import non_negative, positive
-from util.launches import each_layer, go_together
+from util.launches import each_batch, each_layer
 from util.run.averages import update_average
 
 MOMENTUM = 0.9
@@ -44,14 +44,9 @@ class NEGCUTModel(CUTModel):
         reach = self.negatives_reach_source()
         sources = [(branch if reach else branch.detach()).source for branch in branches]
         with torch.set_grad_enabled(reach):
-            if branches and go_together([layers[0] for layers in sources]):
-                layers = [torch.cat(layer) for layer in zip(*sources, strict=True)]
-                summary = self.netN.summarize(layers, self.netF, self.netF_)
-                summaries = zip(*(split(m, [branch.source[0] for branch in branches]) for m in summary), strict=True)
-            else:
-                summaries = (self.netN.summarize(layers, self.netF, self.netF_) for layers in sources)
-            for branch, summary in zip(branches, summaries, strict=True):
-                branch.summary = list(summary)
+            summaries = each_batch(partial(self.netN.summarize, netF=self.netF, netF_=self.netF_), sources)
+        for branch, summary in zip(branches, summaries, strict=True):
+            branch.summary = summary
 
     def negatives(self, phase: str, index: int, branch: Branch) -> list[Tensor]:
         """n_j = normalize(MLP_l([m, z_j])), z_j ~ N(0, I_64), (B, num_patches, C) of each layer (NEGCUT, section 3)."""

@@ -23,3 +23,12 @@ def each_layer(function: Callable, *layers: list[Tensor | None]) -> list:
     if isinstance(found, tuple):
         return list(zip(*(tensor.unbind() for tensor in found), strict=True))
     return list(found.unbind())
+
+
+def each_batch(function: Callable, batches: list[list[Tensor]]) -> list[list[Tensor]]:
+    """``function(layers)`` of each batch's layers (B, ...), or once of all batches joined."""
+    if len(batches) < 2 or not go_together([layers[0] for layers in batches]):
+        return [list(function(layers)) for layers in batches]
+    found = function([torch.cat(layer) for layer in zip(*batches, strict=True)])
+    parts = [tensor.split(len(batches[0][0])) for tensor in found]
+    return [list(layers) for layers in zip(*parts, strict=True)]
