@@ -6,10 +6,12 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
+from dominate import tags
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from util import html
 from util.pages.plots import Curve, markdown, picture, plot, table, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -70,3 +72,20 @@ def test_a_picture_holds_its_pixels():
 def test_tables():
     assert markdown(["a", "b"], [["1", "<"]]) == "| a | b |\n| --- | --- |\n| 1 | < |\n"
     assert "<td>&lt;</td>" in table(["a", "b"], [["1", "<"]]).render()
+
+
+def test_a_table_that_scrolls_shows_it(browser, tmp_path):
+    wide = table([f"a column of some width {i}" for i in range(30)], [["0"] * 30])
+    (tmp_path / "index.html").write_text(html.page(("report",), "a", [], [tags.main(wide)]))
+    browser.goto((tmp_path / "index.html").as_uri())
+    box = browser.locator(".scroll").bounding_box()
+
+    def edges() -> list[float]:
+        """Brightness at the left and the right edge, inside the border."""
+        image = Image.open(io.BytesIO(browser.screenshot())).convert("L")
+        y = int(box["y"] + 4)
+        return [image.getpixel((int(x), y)) for x in (box["x"] + 3, box["x"] + box["width"] - 3)]
+
+    assert edges()[0] > edges()[1] + 20  # a shadow where there is more
+    browser.evaluate("$('.scroll').scrollLeft = 1e6")
+    assert edges()[1] > edges()[0] + 20
