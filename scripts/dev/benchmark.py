@@ -27,15 +27,15 @@ from pathlib import Path
 
 import repository  # noqa: F401
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
 import options
 from data import create_dataset
 from models import create_model
+from scripts.dev.counts import flops, operations, profile
 from scripts.dev.plain_step import PlainStep
 from scripts.dev.pretended import pretended
 from util import devices
+from util.device_kinds import add_flags
 from util.errors import UserError, run
 from util.files import write_atomic
 from util.flag_types import ScriptHelp
@@ -114,41 +114,28 @@ class Step:
         return (time.perf_counter() - begun) * 1e3
 
 
-def flops(call) -> float:
-    """GFLOP of a call: forward and backward, convolutions and matrix products."""
-    with FlopCounterMode(display=False) as counter:
-        call()
-    return counter.get_total_flops() / 1e9
-
-
-class Operations(TorchDispatchMode):
-    """Counts what torch dispatches: operations of ATen that are no views."""
-
-    NONE = (torch.ops.aten._unsafe_view.default, torch.ops.aten.promote_types.default)  # a view too, and a question
-
-    def __init__(self):
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += func.namespace == "aten" and not func.is_view and func not in self.NONE
-        return func(*args, **(kwargs or {}))
-
-
-def operations(call) -> int:
-    with Operations() as counted:
-        call()
-    return counted.count
+def step_on_meta(model: str, setting: str, size: int, batch: int, extra: list[str]) -> Step:
+    """A GPU's step without one, whatever device ``extra`` names; to be made and taken within ``pretended("meta")``."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    add_flags(parser.add_argument)
+    _, others = parser.parse_known_args(extra)
+    return Step(model, setting, size, batch, [*others, "--gpu_ids", "0"])
 
 
 def operations_by_phase(args, model: str, setting: str, size: int, batch: int) -> dict[str, int]:
     """Of a whole step as a GPU would take it, and of each phase."""
     with pretended("meta"):
-        step = Step(model, setting, size, batch, [*args.extra, "--gpu_ids", "0"])
+        step = step_on_meta(model, setting, size, batch, args.extra)
         step()  # optimizers make their state
         phases = step.by_phase(operations)
         total = operations(lambda: (step(), step.model.update_ema()))
     return {"operations": total} | {f"operations {phase}": count for phase, count in phases.items()}
+
+
+def arithmetic(args, model: str, setting: str, size: int, batch: int) -> float:
+    """GFLOP of a step, which all settings but ``plain`` share."""
+    with pretended("meta"):
+        return flops(step_on_meta(model, "plain" if setting == "plain" else "default", size, batch, args.extra))
 
 
 def peak_memory(args, model: str, setting: str, size: int, batch: int) -> float:
@@ -231,10 +218,14 @@ def measure(args, model: str, size: int, batch: int) -> list[dict]:
         row["images/s"] = batch / statistics.median(mine)
         row["ratio"] = statistics.median(turn[0] / turn[i] for turn in times)
         if not args.inference:
+            gflop = arithmetic(args, model, args.settings[i], size, batch)
+            row["TFLOP/s"] = gflop / 1e3 * row["images/s"] / batch
             row |= {f"ms {phase}": value for phase, value in step.by_phase(step.timed).items()}
             if args.memory:
                 row["peak GB"] = peak_memory(args, model, args.settings[i], size, batch)
             row["waiting"] = data_share(args, model, args.settings[i], size, batch)
+            if args.profile:
+                print(f"{model} {args.settings[i]}\n{profile(step.time, step.model.device)}", flush=True)
     return rows
 
 
@@ -259,6 +250,7 @@ def main() -> None:
     add("--ops", action="store_true", help="count the operations that a GPU is given instead of time")
     add("--inference", action="store_true", help="translation instead of training")
     add("--memory", action="store_true", help="also peak memory, each setting in a process of its own")
+    add("--profile", action="store_true", help="also the operations that take the most time")
     add("--dataroot", help="also the share of time that training on this folder waits for images")
     add("--loading", action="store_true", help="only how many images/s the loader delivers from --dataroot")
     add("--json", type=Path, help="also write the rows to this file")
@@ -276,7 +268,7 @@ def main() -> None:
         for size in args.sizes:
             for batch in args.batches:
                 rows += measure(args, model, size, batch)
-    print(aligned(rows))
+    print(aligned(rows), flush=True)
     if args.json:
         write_atomic(args.json, json.dumps({"machine": machine(), "rows": rows}, indent=1))
 

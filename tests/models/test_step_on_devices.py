@@ -13,7 +13,7 @@ from torch._subclasses import FakeTensorMode
 
 import options
 from models import create_model
-from scripts.dev.benchmark import operations
+from scripts.dev.counts import operations
 from scripts.dev.pretended import pretended
 from util import devices
 
