@@ -121,6 +121,7 @@ class BaseModel(ABC):
                 f"--model {self.opt.model}: its data_dependent_initialize{takes} wants {len(wanted)} batches, and "
                 "there is one loader; let it take one (docs/extending.md)"
             )
+        self.set_epoch(self.current_epoch)  # a curriculum of Hneg_SRC's asks for it there already
         if takes.parameters:
             self.data_dependent_initialize(batch)
         else:  # CUT's own cycle_gan, and files after it

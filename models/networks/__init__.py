@@ -13,7 +13,7 @@ from models.networks.negative_generator import SOURCES, define_N
 from models.networks.patch_projector import PatchProjector, define_F
 from models.networks.patchgan import NLayerDiscriminator, PatchDiscriminator, PixelDiscriminator
 from models.networks.resnet import ResnetGenerator
-from models.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator, TileStyleGAN2Discriminator, resolution
+from models.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator, TileStyleGAN2Discriminator
 from models.networks.unet import UnetGenerator
 from models.schedulers import get_scheduler
 from util.errors import UserError
@@ -84,7 +84,7 @@ def define_G(
     elif netG in UNET_DOWNS:
         net = UnetGenerator(input_nc, output_nc, UNET_DOWNS[netG], ngf, norm_layer, use_dropout)
     elif netG == "stylegan2":
-        net = StyleGAN2Generator(input_nc, output_nc, ngf, opt=opt)
+        net = StyleGAN2Generator(input_nc, output_nc, ngf, inject_noise=True, opt=opt)
     elif netG == "smallstylegan2":
         net = StyleGAN2Generator(input_nc, output_nc, ngf, n_blocks=2, inject_noise=False, opt=opt)
     elif netG == "resnet_cat":
@@ -118,10 +118,9 @@ def define_D(
     elif netD == "patch":
         net = PatchDiscriminator(input_nc, ndf, norm_layer, no_antialias)
     elif netD == "stylegan2":
-        net = StyleGAN2Discriminator(input_nc, ndf, resolution(opt))
+        net = StyleGAN2Discriminator(input_nc, ndf, opt=opt)
     elif netD == "tilestylegan2":
-        size = getattr(opt, "D_patch_size", None) or resolution(opt)  # a flag of forks
-        net = TileStyleGAN2Discriminator(input_nc, ndf, size)
+        net = TileStyleGAN2Discriminator(input_nc, ndf, opt=opt)
     else:
         names = "basic, n_layers, pixel, patch, stylegan2, tilestylegan2"
         raise UserError(f"--netD {netD} does not exist: choose from {names}")

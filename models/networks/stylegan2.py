@@ -195,9 +195,11 @@ class StyleGAN2Decoder(nn.Module):
 
 
 class StyleGAN2Generator(nn.Module):
-    """``opt`` gives ``load_size``, ``crop_size`` (widths) and ``stylegan2_G_num_downsampling``.
+    """``opt`` gives ``load_size``, ``crop_size`` (widths) and ``stylegan2_G_num_downsampling``. The arguments are
+    CUT's, and ``use_dropout``, ``padding_type`` and ``no_antialias`` mean nothing, as there.
 
-    ``inject_noise`` False (smallstylegan2): the same weights, unused ones for the noise among them.
+    ``inject_noise`` False (smallstylegan2, the default where ``opt.netG`` says so): the same weights, unused ones for
+    the noise among them.
     """
 
     def __init__(
@@ -205,11 +207,16 @@ class StyleGAN2Generator(nn.Module):
         input_nc: int,
         output_nc: int,
         ngf: int = 64,
+        use_dropout: bool = False,
         n_blocks: int = 6,
-        inject_noise: bool = True,
+        padding_type: str = "reflect",
+        no_antialias: bool = False,
         opt: Namespace | None = None,
+        inject_noise: bool | None = None,
     ):
         super().__init__()
+        if inject_noise is None:
+            inject_noise = "small" not in opt.netG
         size = resolution(opt)
         sizes = [size // 2**n for n in range(opt.stylegan2_G_num_downsampling + 1)]
         widths = [channels_at(s, ngf / 32, most=512) for s in sizes]
@@ -239,11 +246,20 @@ class StyleGAN2Generator(nn.Module):
 
 
 class StyleGAN2Discriminator(nn.Module):
-    """Blocks down to 4 x 4, then two linear layers: one score an image of ``size`` x ``size`` pixels."""
+    """Blocks down to 4 x 4, then two linear layers: one score an image of ``size`` x ``size`` pixels. The arguments are
+    CUT's, and ``n_layers`` and ``no_antialias`` mean nothing, as there."""
 
-    def __init__(self, input_nc: int, ndf: int = 64, size: int = 256):
+    def __init__(
+        self,
+        input_nc: int,
+        ndf: int = 64,
+        n_layers: int = 3,
+        no_antialias: bool = False,
+        size: int | None = None,
+        opt: Namespace | None = None,
+    ):
         super().__init__()
-        self.size = size
+        self.size = size = size or self.size_by(opt)
         widths = [channels_at(2**n, ndf / 64, most=384) for n in range(int(math.log2(size)), 1, -1)]
         blocks = [ResBlock(wide, narrow) for wide, narrow in zip(widths[:-1], widths[1:], strict=True)]
         self.convs = nn.Sequential(conv_layer(input_nc, widths[0], 1), *blocks)
@@ -251,6 +267,10 @@ class StyleGAN2Discriminator(nn.Module):
         self.final_linear = nn.Sequential(
             EqualLinear(16 * widths[-1], widths[-1], activated=True), EqualLinear(widths[-1], 1)
         )
+
+    @staticmethod
+    def size_by(opt: Namespace) -> int:
+        return resolution(opt)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, input_nc, size, size) -> (B, 1), unbounded."""
@@ -265,10 +285,12 @@ class StyleGAN2Discriminator(nn.Module):
 class TileStyleGAN2Discriminator(StyleGAN2Discriminator):
     """Judges tiles of ``size`` x ``size`` pixels by themselves."""
 
-    def __init__(self, input_nc: int, ndf: int = 64, size: int = 64):
+    @staticmethod
+    def size_by(opt: Namespace) -> int:
+        size = getattr(opt, "D_patch_size", None) or resolution(opt)  # a flag of forks
         if size < 4 or size & (size - 1):
             raise UserError(f"--D_patch_size {size} is not a power of two from 4 on")
-        super().__init__(input_nc, ndf, size)
+        return size
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, input_nc, H, W) -> (B * tiles, 1), unbounded; a rest beyond the last whole tile is cut off."""

@@ -258,6 +258,20 @@ def test_a_hook_that_wants_two_batches_is_refused(tmp_path, monkeypatch):
         model.see_first_batch([pair_batch([1], 32)])
 
 
+def test_the_first_batch_knows_its_epoch(tmp_path, monkeypatch):
+    class Curriculum(Lazy):
+        def set_epoch(self, epoch):
+            self.share = epoch / 10
+
+        def data_dependent_initialize(self, data):
+            self.seen = self.share
+
+    monkeypatch.setattr(models, "find_model_using_name", lambda name: Curriculum)
+    model = models.create_model(options_of(tmp_path, "--epoch_count", "3"))
+    model.see_first_batch([pair_batch([1], 32)])
+    assert model.seen == 0.3
+
+
 def test_norm_is_there_for_cyclegans_files(tmp_path):
     assert options_of(tmp_path).norm == "instance"
     assert options_of(tmp_path, "--model", "pix2pix").norm == "batch"

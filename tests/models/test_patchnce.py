@@ -69,9 +69,19 @@ def test_a_subclass_of_a_fork_needs_no_options_of_cut():
     assert torch.allclose(WeightedNCELoss(opt)(query, key, weight=2.0), 2 * plain, atol=1e-5)
 
 
-def test_stylegan2_networks_under_their_official_name():
-    from models.networks import stylegan2
+def test_stylegan2_networks_under_their_official_name_and_called_as_forks_networks_files_do():
+    from models import networks
     from models.stylegan_networks import StyleGAN2Discriminator, StyleGAN2Generator, TileStyleGAN2Discriminator
 
-    for network in (StyleGAN2Discriminator, StyleGAN2Generator, TileStyleGAN2Discriminator):
-        assert getattr(stylegan2, network.__name__) is network
+    opt = Namespace(load_size=32, crop_size=32, stylegan2_G_num_downsampling=1, netG="smallstylegan2", D_patch_size=16)
+    theirs = [
+        StyleGAN2Generator(3, 3, 4, use_dropout=True, n_blocks=2, opt=opt),
+        StyleGAN2Discriminator(3, 4, 3, no_antialias=False, opt=opt),
+        TileStyleGAN2Discriminator(3, 4, 3, no_antialias=False, opt=opt),
+    ]
+    ours = [networks.define_G(3, 3, 4, "smallstylegan2", opt=opt)]
+    ours += [networks.define_D(3, 4, name, opt=opt) for name in ("stylegan2", "tilestylegan2")]
+    for net, same in zip(theirs, ours, strict=True):
+        net.load_state_dict(same.state_dict())
+        x = torch.zeros(1, 3, 32, 32)
+        assert torch.equal(net(x), same(x))
