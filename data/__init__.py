@@ -1,12 +1,11 @@
 """Folders to tensors. ``--dataset_mode X`` is the class XDataset in ``data/X_dataset.py``."""
 
-import importlib
 import pkgutil
 from collections.abc import Callable
 
 from data.base_dataset import BaseDataset
 from data.loader import Loader
-from util.errors import UserError
+from util.errors import UserError, import_file
 from util.words import did_you_mean
 
 SUFFIX = "_dataset"
@@ -25,7 +24,7 @@ def find_dataset_using_name(dataset_name: str) -> type[BaseDataset]:
             f"--dataset_mode {dataset_name!r} does not exist; choose one of {', '.join(names())}"
             f"{did_you_mean(dataset_name, names())}"
         )
-    module = importlib.import_module(f"data.{dataset_name}{SUFFIX}")
+    module = import_file(f"--dataset_mode {dataset_name}", f"data.{dataset_name}{SUFFIX}")
     wanted = dataset_name.replace("_", "") + "dataset"
     for name, value in vars(module).items():
         if name.lower() == wanted and isinstance(value, type) and issubclass(value, BaseDataset):

@@ -1,6 +1,5 @@
 """Models by name: ``--model negcut`` is the class ``NEGCUTModel`` (any case) in ``models/negcut_model.py``."""
 
-import importlib
 import random
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import torch
 
 from models.base_model import BaseModel
-from util.errors import UserError
+from util.errors import UserError, import_file
 from util.words import did_you_mean
 
 
@@ -25,7 +24,7 @@ def find_model_using_name(name: str) -> type[BaseModel]:
             f"--model {name}: there is no models/{name}_model.py; choose from {', '.join(names())}"
             f"{did_you_mean(name, names())}"
         )
-    module = importlib.import_module(f"models.{name}_model")
+    module = import_file(f"--model {name}", f"models.{name}_model")
     wanted = name.replace("_", "") + "model"
     for attribute, cls in vars(module).items():
         if attribute.lower() == wanted and isinstance(cls, type) and issubclass(cls, BaseModel):

@@ -1,8 +1,11 @@
-"""A file of a fork that a package of ours hides is told, with how to name it."""
+"""A file of a fork that a package of ours hides, or that imports what was not copied, is told, with what to do."""
 
 import pytest
 
+import data
+import models
 from options.shadowed import ROOT, shadowed_files
+from util.errors import UserError
 
 
 def test_a_forks_networks_file_is_told(tmp_path):
@@ -21,3 +24,17 @@ def test_a_forks_networks_file_is_told(tmp_path):
 def test_ours_is_found_in_front_of_a_file_of_its_name(room):
     """Python takes a folder without __init__.py only where no file has its name."""
     assert (ROOT / room / "__init__.py").is_file()
+
+
+FINDERS = [(models, "find_model_using_name", "--model theirs: models/theirs_model.py")]
+FINDERS += [(data, "find_dataset_using_name", "--dataset_mode theirs: data/theirs_dataset.py")]
+
+
+@pytest.mark.parametrize("package, find, flag", FINDERS)
+def test_what_a_forks_file_imports_and_is_not_here_is_named(package, find, flag, tmp_path, monkeypatch):
+    for name in ("theirs_model.py", "theirs_dataset.py"):
+        (tmp_path / name).write_text("from .generator import define_G\n")
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    monkeypatch.setattr(package, "names", lambda: ["theirs"])
+    with pytest.raises(UserError, match=f"{flag}.*generator.*; copy what it imports here, or install that package"):
+        getattr(package, find)("theirs")

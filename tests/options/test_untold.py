@@ -7,6 +7,7 @@ import torch
 
 import options
 from models import create_model, networks
+from util.errors import UserError
 
 CYCLEGAN = ("instance", False, "normal", 0.02, [])  # as CycleGAN's files call define_G: no anti-aliasing
 
@@ -44,6 +45,12 @@ def test_both_ways_of_cyclegan(tmp_path):
     assert (opt.input_nc, opt.output_nc, opt.ngf) == (3, 1, 4)
     opt, _ = loaded([*argv, "--model=test", "--model_suffix=_B"])
     assert (opt.input_nc, opt.output_nc) == (1, 3)
+
+
+def test_one_way_of_cyclegan_is_for_model_test(tmp_path):
+    argv = folder_of(tmp_path, "latest_net_G.pth", networks.define_G(3, 3, 2, "resnet_4blocks", *CYCLEGAN))
+    with pytest.raises(UserError, match="there is latest_net_G.pth, which --model test takes"):
+        loaded([*argv, "--model=cycle_gan"])
 
 
 def test_weights_tell_more_than_a_models_preset_and_dropout_is_told(tmp_path, capsys):

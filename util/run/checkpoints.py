@@ -164,6 +164,8 @@ def _other_way(path: Path) -> str:
     epoch, _, net = path.stem.partition("_net_")
     if path.with_name(f"{epoch}_net_{net}_A.pth").is_file():
         return f"there is {epoch}_net_{net}_A.pth, which --model test --model_suffix _A takes (_B: the other way)"
+    if net.endswith("_A") and path.with_name(f"{epoch}_net_{net.removesuffix('_A')}.pth").is_file():
+        return f"there is {epoch}_net_{net.removesuffix('_A')}.pth, which --model test takes"
     if net.endswith("_ema") and path.with_name(f"{epoch}_net_{net.removesuffix('_ema')}.pth").is_file():
         return "the run keeps no averaged weights, which train.py --ema_decay would make"
     return ""
