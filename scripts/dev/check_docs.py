@@ -42,6 +42,7 @@ SHORTER = {  # by script: flags behind the command's own
     "scripts/dev/drill.py": ["--kills", "1"],
     "scripts/dev/long_run.py": ["--steps", "40"],
     "scripts/dev/visdom_cost.py": ["--images", "2"],
+    "scripts/dev/large_picture.py": ["--side", "300"],
     "scripts/dev/flicker.py": ["--num", "1", "--frames", "2", "--side", "16"],
 }
 EXEMPT = {  # by a part of the command: why it does not run here
@@ -125,7 +126,7 @@ def prepare(folder: Path) -> None:
     sides = [f"{phase}{side}" for phase in ("train", "test") for side in "AB"]
     draw(folder / "datasets/horse2zebra", 48, 48, *(f"{side}/{i}.png" for side in sides for i in range(2)))
     draw(folder / "datasets/single_image_monet_etretat", 300, 320, "trainA/1.png", "trainB/1.png")
-    draw(folder, 40, 48, "horse.jpg", "holiday/1.jpg", "more/1.png", "dance.gif")
+    draw(folder, 40, 48, "horse.jpg", "n02381460_1000.jpg", "holiday/1.jpg", "more/1.png", "dance.gif")
     draw(folder, 40, 48, *(f"{name}/{i}.png" for name in ("FOLDER", "FOLDER_OF_200") for i in range(2)))
     for side in ("testA", "testB"):
         shutil.copytree(folder / f"datasets/horse2zebra/{side}", folder / f"datasets/NAME/{side}")
