@@ -16,6 +16,7 @@ import argparse
 import tempfile
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,8 @@ def main() -> None:
     for flag, path, endings in (("--out", args.out, (".onnx", ".pt")), ("--page", args.page, (".html",))):
         if path and path.suffix not in endings:
             raise UserError(f"{flag} {path} must end in {' or '.join(endings)}")
+    if (args.page or args.out.suffix == ".onnx") and not (find_spec("onnx") and find_spec("onnxruntime")):
+        raise UserError("writing and checking ONNX needs two packages: pip install onnx onnxruntime")
     source, epoch, net = trained.chosen(args)
     files = runtime(args.assets) if args.page else None  # what can't be had is said before anything is written
     translator = Translator(source, epoch, net, device="cpu", precision="fp32", evaluate=True)
@@ -125,10 +128,8 @@ def store_as_half(path: Path) -> None:
 
 
 def onnx_runner(path: Path) -> Callable[[Tensor], np.ndarray]:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise UserError("checking the file needs onnxruntime: pip install onnx onnxruntime") from None
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -118,6 +118,15 @@ def test_a_page_without_its_runtime_is_one_sentence(flags, call, tmp_path, monke
     assert not (tmp_path / "net.html").exists()
 
 
+@pytest.mark.parametrize("lacking", ["onnx", "onnxruntime"])
+@pytest.mark.parametrize("flag", ["--out=net.onnx", "--page=net.html"])
+def test_packages_that_are_missing_are_named_first(lacking, flag, call, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, lacking, None)
+    with pytest.raises(SystemExit) as ended:
+        call(flag)
+    assert ended.value.code == 2 and "pip install onnx onnxruntime" in capsys.readouterr().err
+
+
 @pytest.fixture
 def narrow(browser):
     """The browser as wide as a phone."""
