@@ -31,7 +31,7 @@ import torch
 import options
 from data import create_dataset
 from models import create_model
-from scripts.dev.counts import flops, operations, profile
+from scripts.dev.counts import Operations, flops, operations, profile
 from scripts.dev.plain_step import PlainStep
 from scripts.dev.pretended import pretended
 from util import devices
@@ -127,9 +127,10 @@ def operations_by_phase(args, model: str, setting: str, size: int, batch: int) -
     with pretended("meta"):
         step = step_on_meta(model, setting, size, batch, args.extra)
         step()  # optimizers make their state
-        phases = step.by_phase(operations)
-        total = operations(lambda: (step(), step.model.update_ema()))
-    return {"operations": total} | {f"operations {phase}": count for phase, count in phases.items()}
+        with Operations() as whole:
+            phases = step.by_phase(operations)
+            step.model.update_ema()
+    return {"operations": whole.count} | {f"operations {phase}": count for phase, count in phases.items()}
 
 
 def arithmetic(args, model: str, setting: str, size: int, batch: int) -> float:

@@ -31,11 +31,10 @@ def test_operations_by_phase(monkeypatch, tmp_path):
 def test_operations_that_a_gpu_is_given(monkeypatch, tmp_path):
     """Of the default networks at 256 x 256, but for their widths, which change no count."""
     default = "--netG resnet_9blocks --netD basic --nce_layers 0,4,8,12,16 --sizes 256".split()
-    ours, averaged = rows(monkeypatch, tmp_path, "--ops", *default, "--settings", "default; --ema_decay 0.999")
+    plain, ours = rows(monkeypatch, tmp_path, "--ops", *default, "--settings", "plain; --ema_decay 0.999")
     phases = [value for name, value in ours.items() if name.startswith("operations ")]
-    assert len(phases) == 6 and sum(phases) == ours["operations"] - 2  # the images' way to the device
-    assert ours["operations"] <= 1500
-    assert averaged["operations"] == ours["operations"] + 1
+    assert len(phases) == 6 and sum(phases) == ours["operations"] - 3  # the images' way to the device, the average
+    assert ours["operations"] <= 1501 < plain["operations"]
 
 
 @pytest.mark.slow

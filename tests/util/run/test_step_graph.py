@@ -103,7 +103,7 @@ class Stream:
 @pytest.fixture
 def gpu(monkeypatch):
     """``gpu(model)``: the model's ``StepGraph`` on a device that seems to record; ``gpu.graphs``: the recordings."""
-    monkeypatch.setitem(KINDS, "cpu", replace(KINDS["cpu"], graphs=True))
+    monkeypatch.setitem(KINDS, "cpu", replace(KINDS["cpu"], graphs=True, launches=True))
 
     @contextmanager
     def recording(graph, stream, capture_error_mode):
