@@ -64,7 +64,7 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
     saved = {}
     if not is_train or known.continue_train:
         find = functools.partial(_saved_options, known, is_needed=parser.argv == argv)
-        saved = distributed.found_by_rank_0(f"saved options of {known.name}", find)
+        saved = distributed.found_by_rank_0(f"saved options of {known.name}", find) if is_train else find()
     parser.take_saved(saved)
     for kind, title, package in (("model", "model", models), ("dataset_mode", "dataset", data)):
         name = getattr(parser.parse_known_args()[0], kind)

@@ -8,7 +8,8 @@ loss, and of a network's gradient (the norm of the difference against the norm),
 step is recorded, whose replay starts with the fourth. Exit status 1 if one is above the limit of its arithmetic.
 
 Gradients of untrained networks change much by rounding, since many activations lie near zero. Seen with the default
-networks at 64 x 64 on a CPU: losses 7e-7 and gradients 0.003 (SinCUT 0.06) in fp32, 7e-3 and 0.4 in bf16.
+networks at 64 x 64 on a CPU: losses 7e-7 and gradients 0.003 in fp32, 7e-3 and 0.4 in bf16; SinCUT's G 0.06, since the
+weights of StyleGAN2's noise have a gradient of other noise.
 """
 
 import argparse
