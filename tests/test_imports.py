@@ -145,5 +145,5 @@ def test_the_program_starts_without_what_few_need():
     code = "import sys; sys.path.insert(0, {root!r}); import train; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code.format(root=str(ROOT))], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for heavy in ("visdom", "tensorboard", "torch_fidelity", "onnx", "scipy", "matplotlib"):
+    for heavy in ("visdom", "tensorboard", "torch_fidelity", "onnx", "scipy", "matplotlib", "torch._dynamo"):
         assert heavy not in done.stdout.split(), heavy

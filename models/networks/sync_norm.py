@@ -1,5 +1,7 @@
 """Batch norm over the images of all processes of a run (``--normG syncbatch``)."""
 
+import functools
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -13,13 +15,16 @@ class SyncBatchNorm(nn.SyncBatchNorm):
     not equally many, it is batch norm.
     """
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        keep_from_the_compiler()
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
         if not (self.training and distributed.is_distributed()) or torch.is_inference_mode_enabled():
             return _BatchNorm.forward(self, x)
         return super().forward(x) if x.device.type != "cpu" else self.normalize(x)
 
-    @torch.compiler.disable
     def normalize(self, x: Tensor) -> Tensor:
         """(x - mean) / sqrt(variance + eps) * weight + bias over all ranks' (B, H, W), which may differ in number."""
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -33,6 +38,12 @@ class SyncBatchNorm(nn.SyncBatchNorm):
             self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var), self.momentum)
         scale = self.weight * (variance + self.eps).rsqrt()
         return (centered * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(x.dtype)
+
+
+@functools.cache
+def keep_from_the_compiler() -> None:
+    """Above the method it would import torch's compiler, a third of every program's start."""
+    SyncBatchNorm.normalize = torch.compiler.disable(SyncBatchNorm.normalize)
 
 
 class SumOverRanks(torch.autograd.Function):
