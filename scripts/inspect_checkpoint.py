@@ -11,7 +11,6 @@ import argparse
 from pathlib import Path
 
 import repository  # noqa: F401
-import torch
 
 from models.inference import trained
 from models.inference.architecture import NO_WEIGHTS, guess_network
@@ -56,7 +55,7 @@ def describe(path: Path, keys: bool = False) -> list[str]:
         lines += [f"  note      {note}" for note in network.notes]
         if network.kind == "generator":
             lines.append(f"  use       python scripts/translate.py --weights {path} IMAGES --out FOLDER")
-    bad = [key for key, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    bad = checkpoints.not_finite(state)
     if bad:
         lines.append(f"  WARNING   NaN or Inf in {len(bad)} weights, first {bad[0]}")
     return lines + ([f"  {key}  {tuple(v.shape)} {v.dtype}" for key, v in state.items()] if keys else [])

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from util.errors import UserError
-from util.run.checkpoints import read_weights
+from util.run.checkpoints import not_finite, read_weights
 
 # Filters are fixed, and old instance norms kept statistics: files may hold these or lack them.
 NO_WEIGHTS = (".filt", ".kernel", ".running_mean", ".running_var", ".num_batches_tracked")
@@ -64,6 +64,8 @@ def load_weights(net: nn.Module, path: str | Path, flags: str, flag: str = "--ep
             f"{path} is of another architecture: {len(wrong)} weights differ ({', '.join(wrong[:3])}, ...); "
             f"give the flags it was trained with ({guess.command_line() if guess else flags})"
         )
+    if broken := not_finite(state):
+        raise UserError(f"{path} has NaN or Inf in {len(broken)} weights, first {broken[0]}; take another {flag}")
     net.load_state_dict(state)
 
 

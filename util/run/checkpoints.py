@@ -58,6 +58,11 @@ def read_weights(path: str | Path, flag: str = "--epoch") -> dict[str, torch.Ten
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
+def not_finite(state: dict[str, torch.Tensor]) -> list[str]:
+    """Names of the weights with a NaN or Inf in them."""
+    return [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+
+
 def _is_plain(value) -> bool:
     """A tensor that can be copied into a network's: neither sparse nor without data."""
     return isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_meta

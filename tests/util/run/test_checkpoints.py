@@ -161,6 +161,14 @@ def test_statistics_of_batch_norms_are_weights(tmp_path):
         load_weights(generator(norm="batch"), tmp_path / "x.pth", "--normG")
 
 
+def test_weights_that_another_training_ruined_are_refused(tmp_path):
+    net = generator()
+    state = net.state_dict() | {"model.1.bias": torch.tensor([torch.nan])}
+    checkpoints.save(state, tmp_path / "x.pth")
+    with pytest.raises(UserError, match="NaN or Inf in 1 weights, first model.1.bias; take another --epoch"):
+        load_weights(net, tmp_path / "x.pth", "--netG")
+
+
 @pytest.mark.parametrize(
     "other, flag",
     [
