@@ -182,6 +182,10 @@ def test_the_page_gives_what_the_network_gives(call, narrow, tmp_path):
     assert give("large.png", "#said p:has-text('scaled')").startswith(scaled)
     assert "holiday.png is no picture" in give("holiday.png", ".error")
     assert browser.evaluate("document.documentElement.scrollWidth") == 390
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    for theme in ("light", "dark"):
+        browser.evaluate(f"setTheme('{theme}')")
+        assert axe.run(browser).response["violations"] == []
     browser.remove_listener("request", note)
     assert browser.log == [] and {url.split(":")[0] for url in asked} <= {"file", "blob", "data"}
 
