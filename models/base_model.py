@@ -20,6 +20,7 @@ from util import precision
 from util.devices import wide
 from util.errors import UserError, warn
 from util.flag_types import sizes_repeat
+from util.images import im2tensor
 from util.run import checkpoints
 from util.run.averages import ema_factor, update_average
 from util.run.guarded_updates import GuardedUpdates
@@ -244,7 +245,9 @@ class BaseModel(ABC):
         return self.image_paths
 
     def get_current_visuals(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name) for name in self.visual_names if hasattr(self, name)}
+        """The pictures of ``visual_names``; arrays, as CycleGAN's colorization_model.py makes, become tensors."""
+        visuals = {name: getattr(self, name) for name in self.visual_names if hasattr(self, name)}
+        return {name: im2tensor(x) if isinstance(x, np.ndarray) else x for name, x in visuals.items()}
 
     def get_current_losses(self) -> dict[str, float]:
         """The losses of the last step as numbers. This waits for the device, so it is called only to read them."""

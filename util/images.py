@@ -29,6 +29,11 @@ def tensor2im(image: torch.Tensor) -> np.ndarray:
     return image.permute(1, 2, 0).contiguous().numpy()
 
 
+def im2tensor(array: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) in [0, 255] -> (1, 3, H, W) in [-1, 1]; what lies outside is cut off."""
+    return normalize(torch.from_numpy(array.clip(0, 255).astype(np.uint8))).permute(2, 0, 1)[None]
+
+
 def save_image(array: np.ndarray, path: str | Path, aspect_ratio: float = 1.0) -> None:
     """Write an (H, W, 3) or (H, W) uint8 array to ``path``, in the format its ending names, ``aspect_ratio`` wider."""
     image = Image.fromarray(array)

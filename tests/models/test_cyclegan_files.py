@@ -3,6 +3,7 @@ its own, run as they are."""
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from drawn_family import options_of, pair_batch
@@ -11,6 +12,7 @@ from program_copy import copy_program, draw_images, run_in
 import models
 from models.base_model import BaseModel
 from util.errors import UserError
+from util.images import tensor2im
 
 PAIRED_2025 = '''
 import torch
@@ -297,6 +299,15 @@ def test_loops_of_others_may_call_every_method_of_theirs(tmp_path, monkeypatch, 
     model.print_networks(True)
     printed = capsys.readouterr().out
     assert "network G: 0.00 M" in printed and "network G: Linear(in_features=2" in printed
+
+
+def test_arrays_are_shown_as_cyclegans_colorization_makes_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "find_model_using_name", lambda name: Lazy)
+    model = models.create_model(options_of(tmp_path))
+    model.visual_names, model.rgb = ["rgb"], np.linspace(0.0, 255.0, 60).reshape(4, 5, 3)
+    pictures = model.get_current_visuals()["rgb"]
+    assert pictures.shape == (1, 3, 4, 5)
+    assert np.array_equal(tensor2im(pictures), model.rgb.astype(np.uint8))
 
 
 def test_a_step_that_takes_the_epoch_is_given_it(tmp_path, monkeypatch):
