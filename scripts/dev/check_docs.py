@@ -41,7 +41,7 @@ SHORTER = {  # by script: flags behind the command's own
     "scripts/dev/benchmark.py": ["--rounds", "1", "--warmup", "0", "--sizes", "32"],
     "scripts/dev/drill.py": ["--kills", "1"],
     "scripts/dev/long_run.py": ["--steps", "40"],
-    "scripts/dev/visdom_cost.py": ["--images", "2"],
+    "scripts/dev/visdom_cost.py": ["--images", "2", "--dataroot", "datasets/horse2zebra"],
     "scripts/dev/large_picture.py": ["--side", "300"],
     "scripts/dev/flicker.py": ["--num", "1", "--frames", "2", "--side", "16"],
 }
@@ -130,8 +130,8 @@ def prepare(folder: Path) -> None:
     draw(folder, 40, 48, *(f"{name}/{i}.png" for name in ("FOLDER", "FOLDER_OF_200") for i in range(2)))
     for side in ("testA", "testB"):
         shutil.copytree(folder / f"datasets/horse2zebra/{side}", folder / f"datasets/NAME/{side}")
-    for city in ("train/aachen", "val/munster"):
-        name = f"{city}/{city.split('/')[1]}_000000_000019"
+    for city in ("train/aachen_000000", "train/aachen_000001", "val/munster_000000", "val/munster_000001"):
+        name = f"{city.split('_')[0]}/{city.split('/')[1]}_000019"
         draw(folder, 64, 128, f"gtFine/{name}_gtFine_color.png", f"leftImg8bit/{name}_leftImg8bit.png")
     film(folder / "clip.mp4")
     (folder / "clips").mkdir()
