@@ -196,8 +196,8 @@ class BaseModel(ABC):
         return images.to(self.device, non_blocking=True, memory_format=layout)
 
     def generator(self) -> nn.Module:
-        """The network that translates in ``--direction``."""
-        return self.netG
+        """The network that translates in ``--direction``; CycleGAN's and files after it call it ``netG_A``."""
+        return getattr(self, "netG" if hasattr(self, "netG") else "netG_A")
 
     def update_ema(self) -> None:
         """With ``--ema_decay``: move the average of the generator's weights towards those of this step."""

@@ -192,10 +192,11 @@ class TrainingRun:
         if validation and (epoch % opt.eval_freq == 0 or epoch == progress.last_epoch):
             with distributed.long_job("scores"):
                 found = validation.run(self.model)
-            scores, samples = distributed.broadcast(found)
-            loggers.log_scores(progress, scores)
-            loggers.log_samples(progress, samples)
-            self._follow_best(epoch, scores)
+            if found := distributed.broadcast(found):
+                scores, samples = found
+                loggers.log_scores(progress, scores)
+                loggers.log_samples(progress, samples)
+                self._follow_best(epoch, scores)
         if epoch % opt.save_epoch_freq == 0:
             self._try_to_save(epoch)
             self.save_latest(progress.next_epoch())

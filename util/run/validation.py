@@ -40,10 +40,16 @@ class Validation:
 
     def run(self, model) -> tuple[dict[str, float], dict[str, dict]] | None:
         """(scores by name, samples: image name -> pictures by label); those of the averaged generator end in _ema.
-        Ranks share the translating; rank 0 scores, the others return None."""
-        nets = {"": model.generator()} | ({"_ema": model.netG_ema} if model.netG_ema else {})
-        with undisturbed(model):
-            share = [(path, self.translate(model, nets, batch)) for path, batch in self.images()]
+        Ranks share the translating; rank 0 scores, the others return None; all do for a model of others whose
+        generator alone makes no pictures."""
+        try:
+            nets = {"": model.generator()} | ({"_ema": model.netG_ema} if model.netG_ema else {})
+            with undisturbed(model):
+                share = [(path, self.translate(model, nets, batch)) for path, batch in self.images()]
+        except (AttributeError, TypeError) as error:
+            if model.opt.rank == 0:
+                self.tell(f"no scores: the generator of --model {model.opt.model} alone makes no pictures ({error})")
+            return None
         translated = distributed.gather_in_turns(share)
         if translated is None:
             return None
@@ -59,14 +65,19 @@ class Validation:
         """The evaluator's scores of (answer or None, translation); what it warns about is told once a run."""
         with warnings.catch_warnings(record=True) as caught:
             found = self.evaluator.score([translation for _, translation in pairs])
-        for message in {str(warning.message) for warning in caught} - self.told:
-            warn(message)
-            self.told.add(message)
+        for warning in caught:
+            self.tell(str(warning.message))
         if self.answer:
             from util.metrics.pairs import pair_scores  # here: it imports SciPy
 
             found |= {name: float(np.mean(values)) for name, values in pair_scores(pairs).items()}
         return found
+
+    def tell(self, message: str) -> None:
+        """Once a run."""
+        if message not in self.told:
+            warn(message)
+        self.told.add(message)
 
     def images(self):
         """(path, batch) of this rank's share."""
@@ -80,7 +91,10 @@ class Validation:
         real = batch[self.source]
         pictures = {"input": tensor2im(real)}
         for ending, net in nets.items():
-            pictures["output" + ending] = tensor2im(model.translate(real, net))
+            output = model.translate(real, net)
+            if output.shape[1] != model.opt.output_nc:
+                raise TypeError(f"{output.shape[1]} channels")
+            pictures["output" + ending] = tensor2im(output)
         return pictures | ({"target": tensor2im(batch[self.answer])} if self.answer else {})
 
 

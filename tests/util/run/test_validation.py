@@ -236,3 +236,17 @@ def test_pictures_and_number_of_images(images, tmp_path):
     again, same = validation.run(model)
     assert again == scores and np.array_equal(same["1"]["output"], samples["1"]["output"])
     assert [net.training for net in model.networks().values()] == training
+
+
+@pytest.mark.filterwarnings("ignore:FD-effnet_lite0 of")
+def test_models_of_others(images, tmp_path, capsys):
+    opt, validation = make_validation(images, tmp_path, "--eval_num", "2")
+    with torch.random.fork_rng():
+        model = create_model(opt)
+    model.netG_A, model.model_names = model.netG, ["G_A"]  # CycleGAN's
+    del model.netG
+    assert validation.run(model)[0]["images"] == 2
+    model.netG_A.forward = lambda x: (x, x)  # F-LSeSim's
+    assert validation.run(model) is None and validation.run(model) is None
+    warning = "no scores: the generator of --model cut alone makes no pictures ('tuple'"
+    assert capsys.readouterr().err.count(warning) == 1
