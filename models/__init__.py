@@ -1,14 +1,16 @@
 """Models by name: ``--model negcut`` is the class ``NEGCUTModel`` (any case) in ``models/negcut_model.py``."""
 
+from __future__ import annotations
+
 import random
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
-from models.base_model import BaseModel
 from util.errors import UserError, import_file
 from util.words import did_you_mean
+
+if TYPE_CHECKING:
+    from models.base_model import BaseModel
 
 
 def names() -> list[str]:
@@ -17,13 +19,20 @@ def names() -> list[str]:
     return sorted(path.stem.removesuffix("_model") for path in files if path.stem != "base_model")
 
 
-def find_model_using_name(name: str) -> type[BaseModel]:
-    """The model class of ``models/NAME_model.py``."""
+def check_name(name: str) -> None:
+    """``UserError`` where no model goes by it. Needs no torch, whose import takes seconds."""
     if name not in names():
         raise UserError(
             f"--model {name}: there is no models/{name}_model.py; choose from {', '.join(names())}"
             f"{did_you_mean(name, names())}"
         )
+
+
+def find_model_using_name(name: str) -> type[BaseModel]:
+    """The model class of ``models/NAME_model.py``."""
+    from models.base_model import BaseModel
+
+    check_name(name)
     module = import_file(f"--model {name}", f"models.{name}_model")
     wanted = name.replace("_", "") + "model"
     for attribute, cls in vars(module).items():
@@ -47,6 +56,9 @@ def create_model(opt) -> BaseModel:
 
 
 def _seed(seed: int) -> None:
+    import numpy as np
+    import torch
+
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

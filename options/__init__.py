@@ -5,10 +5,12 @@ import copy
 import functools
 import json
 import math
+import os
 import re
 import sys
 from pathlib import Path
 
+import models
 from options.base_options import add_base_options
 from options.checks import check
 from options.option_parser import RUNS_FAST, OptionParser
@@ -28,13 +30,17 @@ OWN_IN_TEST |= {"max_dataset_size"}
 
 
 def look_ahead(argv: list[str] | None = None, is_train: bool = True) -> None:
-    """What needs no torch, whose import takes seconds: --help, and wrong values of the flags that all models share."""
+    """What needs no torch, whose import takes seconds: --help, wrong values of the flags that all models share, a model
+    or a run that is not there."""
     argv = sys.argv[1:] if argv is None else argv
     parser = _common_parser(argv, is_train)
-    parser.parse_known_args()
+    known = parser.parse_known_args()[0]
     if HELPS & set(argv) and "--help-all" not in argv and not parser.typed() & {"model", "dataset_mode"}:
         print(parser.format_essentials())
         sys.exit(0)
+    models.check_name(known.model)
+    if (not is_train or known.continue_train) and not HELPS & set(argv) and "WORLD_SIZE" not in os.environ:
+        _saved_options(known, is_needed=True)  # of several processes rank 0 alone reads them
 
 
 def _common_parser(argv: list[str], is_train: bool) -> OptionParser:
@@ -51,7 +57,6 @@ def _common_parser(argv: list[str], is_train: bool) -> OptionParser:
 def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Namespace:
     """The resolved options of train.py (``is_train``) or test.py; raises ``UserError`` for what cannot work."""
     import data
-    import models
     from options.unknown_flags import explained
     from options.untold import generator_flags
     from util import distributed

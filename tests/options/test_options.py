@@ -290,7 +290,10 @@ LOOK += "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flags, code", [(["--help"], 0), (["--batch_size", "many"], 2), (["--netG=resnet"], 2)])
+@pytest.mark.parametrize("flags, code", [
+    (["--help"], 0), (["--batch_size", "many"], 2), (["--netG=resnet"], 2),
+    (["--model=negcat"], 2), (["--name=nobody", "--continue_train"], 2),
+])  # fmt: skip
 @pytest.mark.parametrize("script", ["train.py", "test.py"])
 def test_help_and_wrong_values_do_not_wait_for_torch(script, flags, code):
     root = Path(options.__file__).parents[1]
