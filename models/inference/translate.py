@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.inference.tiling import FixedNoise, Tick, reach, translate_tiles
+from util.errors import UserError
 from util.images import normalize, to_bytes
 
 SMALLEST = 16  # pixels a side: smaller pictures are padded to it
@@ -65,6 +66,8 @@ def _one_pass(net: nn.Module, part: Tensor) -> np.ndarray:
 
 
 def _to_pixels(images: Tensor) -> np.ndarray:
+    if not isinstance(images, Tensor):  # F-LSeSim's gives features too
+        raise UserError(f"the network gives a {type(images).__name__} instead of pictures: use test.py")
     return to_bytes(images).permute(0, 2, 3, 1).cpu().numpy()
 
 

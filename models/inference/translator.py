@@ -142,7 +142,8 @@ def load_experiment(folder: Path, epoch: str | int, name: str | None, device: to
     opt.isTrain, opt.gpu_ids, opt.device, opt.precision = False, [], torch.device("cpu"), "fp32"
     model = find_model_using_name(opt.model)(opt)
     model.see_first_batch([dummy_batch(opt)])
-    net = getattr(model, "net" + name.removesuffix("_ema"), None) if name else model.generator()
+    own = name and name != "G_ema"  # the average is of what translates, which CycleGAN calls G_A
+    net = getattr(model, "net" + name.removesuffix("_ema"), None) if own else model.generator()
     if not isinstance(net, nn.Module):
         raise UserError(f"{folder} has no network {name}; its networks are {', '.join(model.networks())}")
     name = name or next(key for key, value in model.networks().items() if value is net)

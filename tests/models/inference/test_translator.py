@@ -36,7 +36,7 @@ def save_run(folder, name, *flags):
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     models = {"cut": save_run(folder, "cut", "--model", "cut", "--ema_decay", "0.9")}
-    models["cycle"] = save_run(folder, "cycle", "--model", "cycle_gan")
+    models["cycle"] = save_run(folder, "cycle", "--model", "cycle_gan", "--ema_decay", "0.9")
     models["gray"] = save_run(folder, "gray", "--model", "pix2pix", "--input_nc", "1", "--no_dropout")
     return folder, models
 
@@ -163,12 +163,13 @@ def test_by_default_the_network_of_the_trained_direction(runs):
     assert torch.equal(net.model[1].weight, runs[1]["cycle"].netG_A.model[1].weight)
 
 
-def test_averaged_weights_and_other_epochs(runs, translator):
+@pytest.mark.parametrize("name", ["cut", "cycle"])
+def test_averaged_weights_and_other_epochs(name, runs):
     folder, models = runs
-    models["cut"].netG_ema.model[1].weight.data.mul_(-1)
-    models["cut"].save_networks("best")
-    ema = Translator(folder / "cut", epoch="best", net="G_ema", device="cpu")
-    assert torch.equal(ema.net.model[1].weight, -translator.net.model[1].weight)
+    models[name].netG_ema.model[1].weight.data.mul_(-1)
+    models[name].save_networks("best")
+    ema = Translator(folder / name, epoch="best", net="G_ema", device="cpu")
+    assert torch.equal(ema.net.model[1].weight, -Translator(folder / name, device="cpu").net.model[1].weight)
 
 
 def test_an_official_folder_has_weights_alone(runs, tmp_path, translator):
@@ -219,6 +220,13 @@ def test_channels_that_no_picture_has(tmp_path):
     save_run(tmp_path, "two", "--model", "template", "--output_nc", "2")
     with pytest.raises(UserError, match="2 channels"):
         Translator(tmp_path / "two", device="cpu")(photo())
+
+
+def test_a_network_that_gives_features_beside_its_picture(runs, monkeypatch):
+    translator = Translator(runs[0] / "cut", device="cpu")
+    monkeypatch.setattr(translator.net, "forward", lambda x: (x, x))
+    with pytest.raises(UserError, match="gives a tuple instead of pictures: use test.py"):
+        translator(photo())
 
 
 def test_options_of_an_older_version(runs, tmp_path):
