@@ -17,7 +17,7 @@ from models.networks.compiled import compile_entries
 from models.networks.sync_norm import normalizes_alone
 from models.schedulers import get_scheduler, step_schedules
 from util import precision
-from util.devices import wide
+from util.devices import keep_memory, wide
 from util.errors import UserError, warn
 from util.flag_types import sizes_repeat
 from util.images import im2tensor
@@ -153,6 +153,8 @@ class BaseModel(ABC):
         """The options' precision, memory layout and compilation."""
         opt, networks = self.opt, list(self.networks().values())
         precision.configure(self.precision, sizes_repeat(opt.preprocess))
+        if self.isTrain:
+            keep_memory(self.device)
         precision.run_networks_in(self.precision, self.device, *networks)
         for net in networks if opt.channels_last else ():
             make_channels_last(net)

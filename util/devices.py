@@ -1,5 +1,7 @@
 """Which processor runs the networks, and what its kind can do. Nothing else in the program names a kind of device."""
 
+import ctypes
+import sys
 from dataclasses import replace
 
 import torch
@@ -89,6 +91,20 @@ def make_current(device: torch.device) -> None:
 def from_host(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """A copy on ``device`` that is not waited for: by way of pinned memory, which alone allows it."""
     return (tensor.pin_memory() if kind_of(device).pins else tensor).to(device, non_blocking=True)
+
+
+def keep_memory(device: torch.device) -> None:
+    """For training on a CPU with glibc: memory that was given back is used again by this process.
+
+    glibc returns each large tensor to the system at once, which then fills every page of the next one with zeros
+    (docs/performance.md has what it costs). Elsewhere this does nothing.
+    """
+    trim_threshold, mmap_max = -1, -4  # the numbers of malloc.h
+    if device.type == "cpu" and sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt:
+            mallopt(mmap_max, 0)
+            mallopt(trim_threshold, -1)
 
 
 def synchronize(device: torch.device) -> None:

@@ -139,25 +139,29 @@ def arithmetic(args, model: str, setting: str, size: int, batch: int) -> float:
         return flops(step_on_meta(model, "plain" if setting == "plain" else "default", size, batch, args.extra))
 
 
-def peak_memory(args, model: str, setting: str, size: int, batch: int) -> float:
-    """Peak memory of training in GB, above what the process takes before its first step, in a process of its own."""
+def memory(args, model: str, setting: str, size: int, batch: int) -> dict[str, float]:
+    """Peak memory of training in GB, above what the process takes before its first step, in a process of its own; what
+    a step takes there of the processor's time, outside and in the system, and of pages that the system has to fill."""
     command = [sys.executable, __file__, "--child", "--models", model, f"--settings={setting}", "--sizes", str(size)]
     command += ["--batches", str(batch), *args.extra]
     found = subprocess.run(command, capture_output=True, text=True)
     if found.returncode:
         raise UserError(f"--settings {setting!r} failed: {found.stderr.strip().splitlines()[-1]}")
-    return float(found.stdout.split()[-1])
+    return json.loads(found.stdout.splitlines()[-1])
 
 
 def child(args) -> None:
     step = Step(args.models[0], args.settings[0], args.sizes[0], args.batches[0], args.extra)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    step()
+    first = resource.getrusage(resource.RUSAGE_SELF)
+    for _ in range(2):
         step()
-    if (peak := devices.peak_memory()) is not None:
-        print(peak / 1e9)
-    else:
-        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e9)
+    last = resource.getrusage(resource.RUSAGE_SELF)
+    peak = devices.peak_memory()
+    row = {"peak GB": (last.ru_maxrss - before.ru_maxrss) * 1024 / 1e9 if peak is None else peak / 1e9}
+    row |= {"user s": (last.ru_utime - first.ru_utime) / 2, "system s": (last.ru_stime - first.ru_stime) / 2}
+    print(json.dumps(row | {"pages": (last.ru_minflt - first.ru_minflt) / 2}))
 
 
 def data_share(args, model: str, setting: str, size: int, batch: int) -> float | None:
@@ -223,7 +227,7 @@ def measure(args, model: str, size: int, batch: int) -> list[dict]:
             row["TFLOP/s"] = gflop / 1e3 * row["images/s"] / batch
             row |= {f"ms {phase}": value for phase, value in step.by_phase(step.timed).items()}
             if args.memory:
-                row["peak GB"] = peak_memory(args, model, args.settings[i], size, batch)
+                row |= memory(args, model, args.settings[i], size, batch)
             row["waiting"] = data_share(args, model, args.settings[i], size, batch)
             if args.profile:
                 print(f"{model} {args.settings[i]}\n{profile(step.time, step.model.device)}", flush=True)
@@ -250,7 +254,7 @@ def main() -> None:
     add("--flops", action="store_true", help="count arithmetic instead of time")
     add("--ops", action="store_true", help="count the operations that a GPU is given instead of time")
     add("--inference", action="store_true", help="translation instead of training")
-    add("--memory", action="store_true", help="also peak memory, each setting in a process of its own")
+    add("--memory", action="store_true", help="also peak memory and the system's time, each setting in its own process")
     add("--profile", action="store_true", help="also the operations that take the most time")
     add("--dataroot", help="also the share of time that training on this folder waits for images")
     add("--loading", action="store_true", help="only how many images/s the loader delivers from --dataroot")

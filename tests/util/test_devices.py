@@ -1,6 +1,8 @@
 """Which processor the flags name, on machines with other accelerators than this one; what each kind lacks."""
 
+import ctypes
 import json
+import resource
 from types import SimpleNamespace
 
 import pytest
@@ -139,3 +141,16 @@ def test_losses_are_read_without_float64_where_there_is_none(tmp_path, monkeypat
     asked = []
     monkeypatch.setattr("models.base_model.wide", lambda device: asked.append(device) or torch.float32)
     assert model.get_current_losses() == {"G": 0.25} and asked == [model.device]
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+def test_memory_of_large_tensors_is_used_again():
+    """Each page that the system has to give anew is a fault."""
+    devices.keep_memory(torch.device("cpu"))
+    for _ in range(16):  # until there is a place that fits
+        torch.ones(2**24)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(8):
+        torch.ones(2**24)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert faults < 2**26 / resource.getpagesize()  # less than one of the eight takes
