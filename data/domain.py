@@ -13,7 +13,9 @@ from data.deferred_crop import Uncropped, can_wait, draw_window
 from data.image_folder import make_dataset
 from data.sizes import check_sizes
 from util.errors import UserError
-from util.pictures import ENDINGS, Reader, counted, list_folder, list_images, source_side, tell
+from util.pictures import ENDINGS, Reader, counted, is_image_file, list_folder, list_images, source_side, tell
+
+PREPARE = "python scripts/data/prepare_images.py A B --out FOLDER makes a data set of two folders of images"
 
 
 class Domain:
@@ -72,6 +74,23 @@ def phase_folder(opt, side: str = "") -> str:
     return folder
 
 
+def _no_folder(opt, name: str) -> str:
+    entries = list(os.scandir(opt.dataroot))
+    there = sorted(entry.name for entry in entries if entry.is_dir())
+    missing = f"--dataroot {opt.dataroot!r} has no folder {name!r}, which --dataset_mode {opt.dataset_mode} needs"
+    if os.path.basename(os.path.abspath(opt.dataroot)) == name:
+        return f"{missing}; it is that folder itself: name the one above it"
+    if opt.phase not in ("train", "test", "val"):
+        missing += f" with --phase {opt.phase}"
+    folders = f"its folders are: {', '.join(map(repr, there[:10])) or 'none'}"
+    if not any(is_image_file(entry.name) for entry in entries):
+        folders += "" if any(name.startswith(opt.phase) for name in there) else f"; {PREPARE}"
+        return f"{missing}; {folders}"
+    if opt.isTrain:
+        return f"{missing}; it holds images itself: {PREPARE}"
+    return f"{missing}; it holds images itself: --model test --dataroot {opt.dataroot} translates them, or translate.py"
+
+
 def find_images(opt, folder: str, reader: Reader, columns: int = 1) -> list[str]:
     """The images of a folder that has to have some, all checked; ``columns`` stand side by side in a file. For training
     sorted by code point, so that every version shuffles alike; for tests in natural order: 1, 2, 10."""
@@ -81,11 +100,7 @@ def find_images(opt, folder: str, reader: Reader, columns: int = 1) -> list[str]
             "python scripts/data/download_dataset.py horse2zebra"
         )
     if not os.path.isdir(folder):
-        there = sorted(entry.name for entry in os.scandir(opt.dataroot) if entry.is_dir())
-        raise UserError(
-            f"--dataroot {opt.dataroot!r} has no folder {os.path.basename(folder)!r}, which --dataset_mode "
-            f"{opt.dataset_mode} needs; its folders are: {', '.join(map(repr, there[:10])) or 'none'}"
-        )
+        raise UserError(_no_folder(opt, os.path.basename(folder)))
     if opt.isTrain:
         paths = make_dataset(folder, opt.max_dataset_size)
     else:
@@ -95,7 +110,9 @@ def find_images(opt, folder: str, reader: Reader, columns: int = 1) -> list[str]
         others = counted(list_folder(folder).left_out)
         only = f", only {others}" if others else ""
         raise UserError(f"the folder {folder!r} holds no images ({' '.join(ENDINGS)}){only}")
-    facts = checked_images(opt).check(opt.dataroot, paths, reader)
+    # Of a folder that is the data set itself (testB, whose images are compared with) names begin with its own.
+    root = opt.dataroot if folder != opt.dataroot else os.path.dirname(os.path.normpath(folder)) or "."
+    facts = checked_images(opt).check(root, paths, reader)
     if opt.rank == 0:
         tell(paths, facts, reader.value_range, folder)
     check_sizes(opt, paths, [(fact.size[0] // columns, fact.size[1]) for fact in facts])

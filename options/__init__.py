@@ -119,6 +119,8 @@ def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Name
         print("--use_wandb: test.py writes its page alone; losses, pictures and scores are logged while training")
     opt.sources = {key: source for key, source in parser.source.items() if key in vars(opt)}
     opt.message = _table(opt, parser.plain)
+    if opt.sources["name"] == "default" and not opt.quiet:
+        print(f"without --name the run is called {opt.name}")
     return opt
 
 
@@ -137,7 +139,7 @@ def parse_for_others(argv: list[str] | None, is_train: bool) -> argparse.Namespa
         if opt.continue_train:
             print(f"weights of --epoch {opt.epoch} are loaded; optimizers start anew, train.py would continue them")
         elif aside := checkpoints.set_aside(folder):
-            print(f"--name {opt.name}: the files of an earlier run are now in {aside}")
+            print(checkpoints.where_it_went(opt.name, aside))
         folder.mkdir(parents=True, exist_ok=True)
         save_options(opt, folder)
         if opt.display_id is None:

@@ -294,7 +294,26 @@ def other_size(place):
     Image.new("RGB", (40, 30)).save(place / "images/trainB/other.png")
 
 
+def two_folders_of_photos(place):
+    for side in "AB":
+        (place / f"images/train{side}").rename(place / f"images/{side}")
+
+
+def photos_themselves(place):
+    for path in list((place / "images/trainA").iterdir()):
+        path.rename(place / "images" / path.name)
+    (place / "images/trainA").rmdir()
+
+
 FOLDER_ROWS = [
+    (two_folders_of_photos, "", "'testA', 'testB'; python scripts/data/prepare_images.py A B --out FOLDER"),
+    (photos_themselves, "", "it holds images itself: python scripts/data/prepare_images.py A B"),
+    (
+        empty_folder,
+        "--dataroot=images/trainA",
+        "has no folder 'trainA', which --dataset_mode unaligned needs; it is that",
+    ),
+    (empty_folder, "--phase=valid", "has no folder 'validA', which --dataset_mode unaligned needs with --phase valid"),
     (empty_folder, "", "'images/trainB' holds no images"),
     (no_folder, "", "has no folder 'trainB'"),
     (file_for_folder, "", "trainB"),

@@ -267,7 +267,8 @@ def test_epochs_reach_data_and_model_without_being_told(ran):
 
 @pytest.mark.slow
 def test_a_new_run_of_the_same_name_sets_the_files_of_the_earlier_aside(ran):
-    assert "files of an earlier run are now in" in printed(ran, "train_2021.py")[-1]
+    said = printed(ran, "train_2021.py")[-1]
+    assert "files of an earlier run are now in" in said and "/previous_1 --continue_train goes on with it" in said
     assert (ran / "checkpoints/2025/previous_1/3_net_G.pth").exists()
     assert not (ran / "checkpoints/2025/3_net_G.pth").exists()
 

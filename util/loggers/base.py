@@ -96,6 +96,10 @@ class Logger:
 
     watch = ""  # where people look at it: an address or a file
 
+    def __init__(self, opt=None, resume: Position | None = None):
+        """``resume``: where a resumed training goes on; None in a new one."""
+        self.opt = opt
+
     def log_start(self, start: dict) -> None:
         """What a start of the run is told apart by, once it has trained a step: see ``util/run/starts.py``."""
 

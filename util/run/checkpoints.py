@@ -121,6 +121,13 @@ def set_aside(folder: Path) -> Path | None:
     return files.set_aside(folder, [path for pattern in OF_A_RUN for path in folder.glob(pattern)])
 
 
+def where_it_went(name: str, aside: Path) -> str:
+    return (
+        f"--name {name}: the files of an earlier run are now in {aside}; "
+        f"--name {name}/{aside.name} --continue_train goes on with it"
+    )
+
+
 def rotate(folder: Path, keep: int | None) -> None:
     """Remove the weights of all but the newest ``keep`` epochs; never ``latest``, ``best`` or ``iter_N``."""
     epochs = {path: path.name.split("_net_")[0] for path in folder.glob("*_net_*.pth")}

@@ -52,7 +52,7 @@ def print_start(opt, model, start: str, epoch_images: int, watch: list[str]) -> 
         f"{name} {sum(p.numel() for p in net.parameters()) / 1e6:.2f} M" for name, net in model.networks().items()
     ]
     print_lines("networks", f"{opt.model}: {', '.join(parameters)} parameters")
-    print_lines("note", *model.notes())
+    print_lines("note", *model.notes(), *too_large(opt, model))
     if opt.verbose:
         model.print_networks(True)
     print_lines("device", device(opt, model))
@@ -60,6 +60,14 @@ def print_start(opt, model, start: str, epoch_images: int, watch: list[str]) -> 
     print_lines("run", f"{start}, {epochs} of {plural(epoch_images, 'image')}")
     print_lines("files", str(folder))
     print_lines("watch", *watch)
+
+
+def too_large(opt, model) -> list[str]:
+    """For those who train as the papers did, without their hardware."""
+    if model.device.type != "cpu" or opt.crop_size < 200 or opt.ngf < 64:
+        return []
+    smaller = "--load_size 144 --crop_size 128 --netG resnet_6blocks --ngf 32 --ndf 32 --netF_nc 128 --num_patches 128"
+    return [f"without a GPU these sizes take days; smaller: {smaller} --fast"]
 
 
 def count(dataroot: str, phase: str) -> str:

@@ -50,7 +50,7 @@ class TrainingRun:
         distributed.check_weights(model.networks())  # every rank has read its files before rank 0 writes
         aside = None if opt.continue_train or opt.rank else checkpoints.set_aside(self.folder)
         if aside:
-            self._say(f"--name {opt.name}: the files of an earlier run are now in {aside}")
+            self._say(checkpoints.where_it_went(opt.name, aside))
         self.resumed_at = start if opt.continue_train else None
         self.start: dict | None = None  # to be recorded once a step is done
 

@@ -60,3 +60,9 @@ def test_the_next_command_is_whole(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "done      0 images in 1 seconds"
     assert lines[-1].startswith("interrupted (SIGTERM); go on with: python train.py --name run --checkpoints_dir")
+
+
+def test_the_papers_sizes_without_a_gpu(tmp_path, capsys):
+    told = "without a GPU these sizes take days; smaller: --load_size 144"
+    assert any(told in line for line in start(opt_of(tmp_path), capsys))
+    assert not any(told in line for line in start(opt_of(tmp_path, "--ngf=32"), capsys))

@@ -37,7 +37,8 @@ def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_start_that_trains_leaves_a_line_and_others_none(tmp_path, monkeypatch):
-    data = draw_images(tmp_path / "data")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data = draw_images(draw_images(tmp_path / "data"), phase="test")
     run = Run(tmp_path / "run", monkeypatch, f"--dataroot={data}", "--model=cycle_gan", "--n_epochs=1", "--lr=0.001")
     assert run(after={2: "SIGTERM"}) == 75
     (data / "trainA/0.png").write_bytes((data / "trainA/1.png").read_bytes() + b"more")
@@ -50,4 +51,5 @@ def test_a_start_that_trains_leaves_a_line_and_others_none(tmp_path, monkeypatch
     assert first["data"]["trainA"]["images"] == 3 and first["data"]["trainB"]["images"] == 4
     assert first["data"]["trainA"] != second["data"]["trainA"]
     assert first["data"]["trainB"] == second["data"]["trainB"]
+    assert first["data"].keys() == {"trainA", "trainB", "testA", "testB"}
     assert {"commit", "changed", "time", "dataroot"} <= first.keys()
