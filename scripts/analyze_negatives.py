@@ -45,7 +45,7 @@ from models.negative_analysis import (
 from util import html
 from util.errors import UserError, run
 from util.files import write_atomic
-from util.flag_types import ScriptHelp, positive_int
+from util.flag_types import ScriptParser, positive_int
 from util.images import tensor2im
 from util.loggers.base import FEW
 from util.pages import other_pages
@@ -58,7 +58,7 @@ GREEN, ORANGE, GREY = "#3fa65a", "#f0883e", "#999999"
 
 
 def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp, allow_abbrev=False)
+    parser = ScriptParser(__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--name", required=True, help="the experiment")
     add("--checkpoints_dir", default="./checkpoints", help="folder of all experiments")

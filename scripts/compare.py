@@ -39,7 +39,7 @@ from models.inference.architecture import load_weights
 from scripts.data.score_toy import score
 from util.errors import UserError, run
 from util.files import write_atomic
-from util.flag_types import ScriptHelp, positive_int, seconds
+from util.flag_types import ScriptParser, positive_int, seconds
 from util.images import tensor2im
 from util.loggers.jsonl import read
 from util.metrics.images import read_image
@@ -54,7 +54,7 @@ FINISHED = "compared.json"  # in a run's folder: the flags that it was trained w
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp, allow_abbrev=False)
+    parser = ScriptParser(__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder of the comparison")
     add("--run", action="append", default=[], metavar='NAME="FLAGS"', help="an experiment and its flags of train.py")

@@ -31,14 +31,14 @@ from util import pictures
 from util.device_kinds import PRECISIONS, add_flags
 from util.devices import choose_device
 from util.errors import UserError, run
-from util.flag_types import ScriptHelp, non_negative_int, positive_int
+from util.flag_types import ScriptParser, non_negative_int, positive_int
 from util.pictures import readers_of_run, remarks
 
 HOST = "127.0.0.1"
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     add = parser.add_argument
     trained.add_flags(add)
     add("--port", type=positive_int, default=7860, help="of the page")

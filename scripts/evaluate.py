@@ -22,7 +22,7 @@ from util import distributed, pictures
 from util.device_kinds import add_flags
 from util.devices import choose_device
 from util.errors import UserError, run, warn
-from util.flag_types import ScriptHelp
+from util.flag_types import ScriptParser
 from util.loggers.jsonl import read
 from util.metrics.evaluator import Evaluator
 from util.metrics.features import resolve
@@ -36,7 +36,7 @@ from util.pictures import Reader, find_images, readers_of_run
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     add = parser.add_argument
     add("real", type=Path, help="folder of real images of the target domain")
     add("generated", type=Path, help="folder of translations")

@@ -8,7 +8,6 @@ python scripts/evaluate_cityscapes.py results/NAME/test_latest/images/fake_B --l
 drn_d_22.pth
 """
 
-import argparse
 import re
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from tqdm.auto import tqdm
 from util.device_kinds import add_flags
 from util.devices import choose_device
 from util.errors import UserError, run
-from util.flag_types import ScriptHelp
+from util.flag_types import ScriptParser
 from util.metrics.cityscapes import (
     CLASSES,
     LABEL_ENDINGS,
@@ -36,7 +35,7 @@ from util.pictures import find_images
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     add = parser.add_argument
     add("generated", type=Path, help="folder of photographs: generated ones, or real ones for the upper bound")
     add("--labels", type=Path, required=True, help="folder of label maps, searched below: gtFine/val")

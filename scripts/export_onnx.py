@@ -12,7 +12,6 @@ The page is one file: it holds the model, weights in float16 and computed in flo
 the file system and translates photos in the browser.
 """
 
-import argparse
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -29,7 +28,7 @@ from models.inference.translate import SMALLEST
 from models.inference.translator import Translator
 from util.errors import UserError, run
 from util.files import replacing, write_atomic
-from util.flag_types import ScriptHelp, positive_int
+from util.flag_types import ScriptParser, positive_int
 from util.pages.translator_page import runtime, translator_page
 from util.precision import to_half
 
@@ -38,7 +37,7 @@ NAMES = ["image", "translation"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     add = parser.add_argument
     trained.add_flags(add)
     add("--out", type=Path, help="the file to write: .onnx, or .pt for TorchScript")

@@ -7,7 +7,6 @@ Weights that the repository holds go by their name. Architecture, sizes, norm an
 and shapes of the weights. ``--keys`` lists them.
 """
 
-import argparse
 from pathlib import Path
 
 import repository  # noqa: F401
@@ -15,12 +14,12 @@ import repository  # noqa: F401
 from models.inference import trained
 from models.inference.architecture import NO_WEIGHTS, guess_network
 from util.errors import UserError, run
-from util.flag_types import ScriptHelp
+from util.flag_types import ScriptParser
 from util.run import checkpoints
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     parser.add_argument(
         "paths", nargs="+", help="files, folders of an experiment, or names of the repository's weights"
     )

@@ -6,18 +6,17 @@
 For runs that were trained while no server was there, or on another machine.
 """
 
-import argparse
 from pathlib import Path
 
 import repository  # noqa: F401
 
 from util.errors import UserError, run
-from util.flag_types import ScriptHelp
+from util.flag_types import ScriptParser
 from util.loggers.visdom_page import VisdomPage
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     parser.add_argument("--name", required=True, help="the run: its record is read from checkpoints_dir/name")
     parser.add_argument("--checkpoints_dir", default="./checkpoints", help="default: ./checkpoints")
     parser.add_argument("--display_server", default="http://localhost", help="default: http://localhost")

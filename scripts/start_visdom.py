@@ -9,7 +9,6 @@ into the installed package: from --assets, with the npm client, or by Visdom's o
 compared with its hash in visdom_files.json. Packages fetched with npm are kept in the user's cache folder.
 """
 
-import argparse
 import json
 import logging
 import socket
@@ -25,7 +24,7 @@ import repository  # noqa: F401
 
 from util.errors import UserError, run
 from util.files import write_atomic
-from util.flag_types import ScriptHelp
+from util.flag_types import ScriptParser
 from util.npm import archive, archive_name, matches, members
 
 LOCK = Path(__file__).with_name("visdom_files.json")  # packages and files with their published hashes
@@ -176,7 +175,7 @@ def own_server() -> Iterator[int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     parser.add_argument("--port", type=int, default=8097, help="default: 8097, as train.py's --display_port")
     parser.add_argument(
         "--hostname",

@@ -33,14 +33,14 @@ from util import distributed, pictures
 from util.device_kinds import PRECISIONS, add_flags
 from util.devices import choose_device
 from util.errors import UserError, run
-from util.flag_types import ScriptHelp, non_negative_int, part, positive_int
+from util.flag_types import ScriptParser, non_negative_int, part, positive_int
 from util.pictures import counted, ending_of, is_image_file, list_folder, natural, readers_of_run, tell
 
 ENDINGS = {"png": ".png", "jpg": ".jpg", "webp": ".webp"}
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     add = parser.add_argument
     add("inputs", nargs="+", help="image files, folders of them, films, or quoted patterns")
     add("--out", required=True, type=Path, help="folder for the translations")

@@ -4,6 +4,8 @@ import argparse
 import math
 from collections.abc import Callable
 
+from util.errors import UserError
+
 LARGEST = 2**31 - 1  # what numpy, torch and file formats take
 METAVARS: dict[Callable, str] = {}  # what the help shows for a value of each type
 
@@ -20,6 +22,16 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 class ScriptHelp(HelpFormatter, argparse.RawDescriptionHelpFormatter):
     """The same, below a description as it is written."""
+
+
+class ScriptParser(argparse.ArgumentParser):
+    """A script's: its docstring as it is written, the defaults of its flags, errors of one sentence."""
+
+    def __init__(self, description: str | None, **how):
+        super().__init__(description=description, formatter_class=ScriptHelp, **how)
+
+    def error(self, message: str):
+        raise UserError(f"{message}; --help explains the flags")
 
 
 def _number(kind, low, high, unit: str):

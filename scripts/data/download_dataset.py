@@ -9,7 +9,6 @@ are checked; for the others --sha256 checks it, or else what was seen the first 
 Licences are the authors'; most sets are for research only.
 """
 
-import argparse
 import hashlib
 import shutil
 import tarfile
@@ -25,7 +24,7 @@ from tqdm.auto import tqdm
 
 from util.errors import UserError, run, warn
 from util.files import write_atomic
-from util.flag_types import ScriptHelp
+from util.flag_types import ScriptParser
 from util.words import did_you_mean
 
 BERKELEY = "https://efrosgans.eecs.berkeley.edu"
@@ -97,7 +96,7 @@ ELSEWHERE = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     add = parser.add_argument
     add("name", nargs="?", help="which data set")
     add("--list", action="store_true", help="print the names and end")

@@ -6,7 +6,6 @@ Pairs are files of one name, whatever their ending, in the folders themselves or
 With ``--use_AB`` names end in _A and _B. Sizes of a pair must be equal, or ``--size`` scales both.
 """
 
-import argparse
 from pathlib import Path
 
 import repository  # noqa: F401
@@ -16,12 +15,12 @@ from tqdm.auto import tqdm
 from util import pictures
 from util.errors import UserError, run
 from util.files import replacing
-from util.flag_types import ScriptHelp, positive_int
+from util.flag_types import ScriptParser, positive_int
 from util.pictures import list_folder, reader_for, tell
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     add = parser.add_argument
     add("--fold_A", type=Path, required=True, help="folder of A")
     add("--fold_B", type=Path, required=True, help="folder of B")

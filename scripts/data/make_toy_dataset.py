@@ -21,7 +21,6 @@ instance norm removes an image's mean colour, and no translator could give it ba
 A drawing depends on (seed, split, index) alone, so more images or another size keep the scenes.
 """
 
-import argparse
 import colorsys
 import json
 import math
@@ -35,7 +34,7 @@ import repository  # noqa: F401
 from PIL import Image
 
 from util.errors import UserError, run
-from util.flag_types import ScriptHelp
+from util.flag_types import ScriptParser
 
 PERIOD = 1 / 8  # of the stripes, in picture heights
 SAMPLES = 4  # per pixel and axis, for the edges
@@ -233,7 +232,7 @@ def make_dataset(folder: Path, size: int = 64, train: int = 200, test: int = 24,
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp, allow_abbrev=False)
+    parser = ScriptParser(__doc__, allow_abbrev=False)
     parser.add_argument("out", type=Path, help="new folder, or one that this script drew (it is replaced)")
     parser.add_argument("--size", type=int, default=64, help="height and width in pixels")
     parser.add_argument("--train", type=int, default=200, help="images in trainA and in trainB")

@@ -6,7 +6,6 @@
 Files are hard links to AFHQ's where the disk allows it, else copies. ``--A wild --B dog`` makes another pair.
 """
 
-import argparse
 import os
 import shutil
 import tempfile
@@ -16,12 +15,12 @@ import repository  # noqa: F401
 from tqdm.auto import tqdm
 
 from util.errors import UserError, run
-from util.flag_types import ScriptHelp
+from util.flag_types import ScriptParser
 from util.pictures import list_images
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     add = parser.add_argument
     add("--afhq", type=Path, required=True, help="the unpacked folder, which holds train and val (or test)")
     add("--out", type=Path, help="the new folder (default: datasets/A2B)")

@@ -9,7 +9,6 @@ python scripts/data/prepare_cityscapes.py --gtFine_dir gtFine --leftImg8bit_dir 
 datasets/cityscapes
 """
 
-import argparse
 import os
 from pathlib import Path
 
@@ -19,14 +18,14 @@ from tqdm.auto import tqdm
 
 from util.errors import UserError, run
 from util.files import replacing
-from util.flag_types import ScriptHelp
+from util.flag_types import ScriptParser
 from util.metrics.images import FILTERS, read_image, resize_image
 
 SPLITS = {"train": "train", "val": "test"}
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     add = parser.add_argument
     add("--gtFine_dir", type=Path, required=True, help="unpacked gtFine_trainvaltest: holds train/CITY/*_color.png")
     add("--leftImg8bit_dir", type=Path, required=True, help="unpacked leftImg8bit_trainvaltest: train/CITY/*.png")

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from util.copies import find_copies, thumbnails_of
 from util.errors import UserError, run
-from util.flag_types import ScriptHelp, fraction, non_negative_int, positive_int
+from util.flag_types import ScriptParser, fraction, non_negative_int, positive_int
 from util.pictures import Reader, counted, find_images, list_folder, reader_for, tell
 from util.pictures import add_flags as flags_of_reading
 
@@ -27,7 +27,7 @@ MOST_COPIES = 0.2  # of a side's pictures that are left out without a question
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     add = parser.add_argument
     add("A", type=Path, help="folder of the pictures to translate")
     add("B", type=Path, help="folder of the pictures that they shall look like")

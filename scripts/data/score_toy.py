@@ -13,7 +13,6 @@ With image y, source x, truth t, mask M (the shapes), all values 0 to 255:
     error       mean |y - t| over the whole image. 0: the truth. Lower is better.
 """
 
-import argparse
 import json
 import os
 from pathlib import Path
@@ -26,7 +25,7 @@ from models.networks import define_G
 from scripts.data.make_toy_dataset import PERIOD
 from util.errors import UserError, run
 from util.files import write_atomic
-from util.flag_types import ScriptHelp
+from util.flag_types import ScriptParser
 from util.images import tensor2im
 from util.metrics.images import pair_by_name, read_image
 from util.pages.result_page import add_scores
@@ -113,7 +112,7 @@ def table(scores: dict[str, dict[str, dict[str, float]]], mean: dict[str, dict[s
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp, allow_abbrev=False)
+    parser = ScriptParser(__doc__, allow_abbrev=False)
     parser.add_argument("dataroot", type=Path, help="a folder that scripts/data/make_toy_dataset.py drew")
     parser.add_argument("images", type=Path, nargs="?", help="the folder of translated images (fake_B)")
     parser.add_argument("--name", help="instead of the folder: the experiment that test.py ran")

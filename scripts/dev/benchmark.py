@@ -38,7 +38,7 @@ from util import devices
 from util.device_kinds import add_flags
 from util.errors import UserError, run
 from util.files import write_atomic
-from util.flag_types import ScriptHelp
+from util.flag_types import ScriptParser
 from util.run.step_graph import StepGraph
 from util.run.stopwatch import Stopwatch
 from util.words import aligned
@@ -116,7 +116,7 @@ class Step:
 
 def step_on_meta(model: str, setting: str, size: int, batch: int, extra: list[str]) -> Step:
     """A GPU's step without one, whatever device ``extra`` names; to be made and taken within ``pretended("meta")``."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = ScriptParser(None, add_help=False, allow_abbrev=False)
     add_flags(parser.add_argument)
     _, others = parser.parse_known_args(extra)
     return Step(model, setting, size, batch, [*others, "--gpu_ids", "0"])
@@ -243,7 +243,7 @@ def machine() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     add = parser.add_argument
     add("--models", nargs="+", default=["negcut"], help="models to measure")
     add("--settings", default="plain; default", help="flags of train.py, separated by ;")

@@ -8,7 +8,6 @@ an epoch of two images behind their own flags, comparisons one seed. What can't 
 Exit status 1 if a command failed. Takes some ten minutes on two cores.
 """
 
-import argparse
 import os
 import re
 import shlex
@@ -23,7 +22,8 @@ import numpy as np
 from PIL import Image
 from repository import ROOT
 
-from util.flag_types import ScriptHelp
+from util.errors import run
+from util.flag_types import ScriptParser
 
 DOCS = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
 FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
@@ -168,7 +168,7 @@ def check(folder: Path, command: str) -> str | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     parser.add_argument("docs", nargs="*", default=DOCS, help="default: README.md, CONTRIBUTING.md, docs/*.md")
     parser.add_argument("--list", action="store_true", help="show the commands as they would run, and run none")
     args = parser.parse_args()
@@ -196,4 +196,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

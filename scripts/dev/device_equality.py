@@ -12,7 +12,6 @@ networks at 64 x 64 on a CPU: losses 7e-7 and gradients 0.003 in fp32, 7e-3 and 
 weights of StyleGAN2's noise have a gradient of other noise.
 """
 
-import argparse
 import itertools
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from models.negcut_model import NEGCUTModel
 from util.device_kinds import KINDS
 from util.devices import choose_device, describe, kind_of
 from util.errors import run
+from util.flag_types import ScriptParser
 from util.run.step_graph import StepGraph
 
 MODELS = {  # flags that leave nothing to chance
@@ -93,11 +93,11 @@ def compare(found: tuple[dict, dict], wanted: tuple[dict, dict]) -> tuple[float,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ScriptParser(__doc__)
     add = parser.add_argument
     add("--models", nargs="+", default=list(MODELS), choices=list(MODELS), help="models (default: all)")
     add("--settings", default=SETTINGS, help=f"flags of train.py, separated by ; (default: {SETTINGS})")
-    add("--size", type=int, default=64, help="pixels (default 64)")
+    add("--size", type=int, default=64, help="pixels")
     add("--device", choices=list(KINDS), help="kind of device; without the flag an accelerator if there is one")
     args, extra = parser.parse_known_args()
     device = choose_device(None, args.device)

@@ -11,7 +11,6 @@ processes are forked, so that torch is imported once. Exit status 1 if anything 
 A GPU's sums are not the same to the bit: there generators and positions must be, losses within 5%.
 """
 
-import argparse
 import json
 import os
 import random
@@ -32,7 +31,7 @@ import train
 from util.device_kinds import KINDS
 from util.errors import run
 from util.files import BESIDE
-from util.flag_types import ScriptHelp
+from util.flag_types import ScriptParser
 from util.run import checkpoints
 
 FLAGS = (
@@ -167,7 +166,7 @@ def drill(folder: Path, kills: int, device: str) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     parser.add_argument("--kills", type=int, default=30, help="how many")
     parser.add_argument("--seed", type=int, default=None, help="of the moments; another one at each call if left out")
     parser.add_argument("--folder", type=Path, default=None, help="where the trainings go; a temporary one if left out")

@@ -8,7 +8,6 @@ and with the norms' statistics fixed to their mean over all frames, which is wha
 at best.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +19,12 @@ from models.inference.tiling import SharedStatistics
 from models.inference.translate import translate_pixels
 from models.inference.translator import Translator
 from util.errors import UserError, run
-from util.flag_types import ScriptHelp, positive_int
+from util.flag_types import ScriptParser, positive_int
 from util.pictures import find_images
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     add = parser.add_argument
     add("photos", type=Path, help="a folder of photographs")
     trained.add_flags(add)

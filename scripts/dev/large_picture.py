@@ -5,7 +5,6 @@
 Each is a run of scripts/translate.py on the CPU.
 """
 
-import argparse
 import os
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from PIL import Image
 
 from models import networks
 from util.errors import UserError, run
-from util.flag_types import ScriptHelp, positive_int
+from util.flag_types import ScriptParser, positive_int
 from util.pictures import Reader
 
 TRANSLATE = Path(__file__).parents[1] / "translate.py"
@@ -32,7 +31,7 @@ class Measured(NamedTuple):
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     add = parser.add_argument
     add("--side", type=positive_int, default=13500, help="pixels of the large picture's sides")
     add("--photo", help="the picture is this one, scaled; without it a drawn one")

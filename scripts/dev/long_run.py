@@ -6,7 +6,6 @@ One process trains a tiny CUT on drawn images with train.py's own loop. Exit sta
 memory grows by more than 5 MB or its open files, threads or child processes become more.
 """
 
-import argparse
 import os
 import socket
 import subprocess
@@ -21,7 +20,7 @@ from repository import ROOT
 
 import train
 from util.errors import UserError, run
-from util.flag_types import ScriptHelp
+from util.flag_types import ScriptParser
 from util.loggers import Logger
 
 FLAGS = (
@@ -83,7 +82,7 @@ def start_visdom(folder: Path) -> tuple[subprocess.Popen, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     parser.add_argument("--steps", type=int, default=5000, help="of one image each")
     parser.add_argument("--visdom", action="store_true", help="start a server and show the run there")
     args = parser.parse_args()

@@ -8,7 +8,6 @@ command, seed and steps, the recorded scores of these weights, and what you say 
 is kept.
 """
 
-import argparse
 import json
 import shlex
 import tempfile
@@ -21,7 +20,7 @@ from models.inference.translator import Translator
 from util import strict_json
 from util.errors import UserError, run
 from util.files import write_atomic
-from util.flag_types import ScriptHelp
+from util.flag_types import ScriptParser
 from util.loggers.jsonl import read
 from util.metrics.records import summary
 from util.precision import to_half
@@ -33,7 +32,7 @@ NOT_OF_THE_WEIGHTS |= {"display_freq", "update_html_freq"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     add = parser.add_argument
     add("name", help="the experiment in --checkpoints_dir")
     add("--checkpoints_dir", default=Path("checkpoints"), type=Path, help="folder of all experiments")

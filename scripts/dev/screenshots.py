@@ -6,7 +6,6 @@ Writes training_page.png, training_losses.png (its curves), visdom.png and, wher
 test.py, result_page.png and result_viewer.png. Needs Chromium. Visdom gets a server of its own for the moment.
 """
 
-import argparse
 import io
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from scripts.dev.browser import chromium_page
 from scripts.start_visdom import own_server
 from util.errors import UserError, run
 from util.files import write_atomic
-from util.flag_types import ScriptHelp
+from util.flag_types import ScriptParser
 
 MAX_BYTES = 300 * 1024
 
@@ -76,7 +75,7 @@ def settle(browser) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp)
+    parser = ScriptParser(__doc__)
     parser.add_argument("--name", required=True, help="the run")
     parser.add_argument("--checkpoints_dir", default="./checkpoints", help="default: ./checkpoints")
     parser.add_argument("--results_dir", default="./results", help="default: ./results")

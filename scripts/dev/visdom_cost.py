@@ -6,7 +6,6 @@ Counted are, at the frequencies that the flags say: all that the training thread
 and handing over), and all processor time of the thread that draws, as if none of it ran beside the training.
 """
 
-import argparse
 import sys
 import tempfile
 import time
@@ -16,7 +15,7 @@ import repository  # noqa: F401
 import train
 from scripts.start_visdom import own_server
 from util.errors import run
-from util.flag_types import ScriptHelp
+from util.flag_types import ScriptParser
 from util.loggers import Loggers, visdom_logger
 from util.run.training_run import TrainingRun
 
@@ -36,7 +35,7 @@ def timed(method, thread: str, clock):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=ScriptHelp, allow_abbrev=False)
+    parser = ScriptParser(__doc__, allow_abbrev=False)
     parser.add_argument("--images", type=int, default=800, help="to train on, about; default: 800")
     opt, flags = parser.parse_known_args()
     logger = visdom_logger.VisdomLogger
