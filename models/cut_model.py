@@ -123,7 +123,7 @@ class CUTModel(BaseModel):
             self.optimizer_F = self.adam(self.netF)
             self.optimizers.append(self.optimizer_F)
 
-    @cached_property  # which, unlike a property, a subclass may assign to
+    @cached_property  # so that a subclass may assign to it
     def repeatable(self) -> bool:
         return not self.opt.flip_equivariance
 
@@ -145,8 +145,11 @@ class CUTModel(BaseModel):
         if len({images.shape[2:] for images in pair}) == 1:
             translations, branches = self.encode(pair, mirrored)
         else:  # images of sizes of their own, as --preprocess none leaves them
-            alone = [self.encode([images], mirrored) for images in pair]
-            translations, branches = ([one for found in each for one in found] for each in zip(*alone, strict=True))
+            translations, branches = [], []
+            for images in pair:
+                translation, branch = self.encode([images], mirrored)
+                translations += translation
+                branches += branch
         fake_B, idt_B = translations if opt.nce_idt else (translations[0], None)
         self.fake_B = fake_B.detach()  # for those who look
         if opt.nce_idt:
@@ -164,8 +167,10 @@ class CUTModel(BaseModel):
             translation = [f.flip(3) for f in translation]
             with torch.set_grad_enabled(self.negatives_reach_source()):
                 source = self.netG(real, self.nce_layers, encode_only=True)
-        features = (zip(*(split(f, sources) for f in layers), strict=True) for layers in (source, translation))
-        return split(fake, sources), [Branch(list(s), list(t)) for s, t in zip(*features, strict=True)]
+        of_sources = zip(*(split(f, sources) for f in source), strict=True)
+        of_translations = zip(*(split(f, sources) for f in translation), strict=True)
+        pairs = zip(of_sources, of_translations, strict=True)
+        return split(fake, sources), [Branch(list(s), list(t)) for s, t in pairs]
 
     def summarize(self, branches: list[Branch]) -> None:
         """Give each branch its ``summary``, where negatives are made from one; not in CUT."""
@@ -189,7 +194,9 @@ class CUTModel(BaseModel):
     def update_G_and_F(self, step: Step) -> dict[str, Tensor]:
         """G, F: lambda_GAN * GAN(D(x'), real) + NCE(x, x'), or with nce_idt (NCE(x, x') + NCE(y, y')) / 2; D is
         frozen."""
-        optimizers = [self.optimizer_G, *([self.optimizer_F] if step.branches and self.netF.use_mlp else [])]
+        optimizers = [self.optimizer_G]
+        if step.branches and self.netF.use_mlp:
+            optimizers.append(self.optimizer_F)
         for optimizer in optimizers:
             optimizer.zero_grad()
         self.netD.requires_grad_(False)
@@ -203,7 +210,7 @@ class CUTModel(BaseModel):
         if loss_G.requires_grad:
             loss_G.backward()
             self.apply_gradients("G", *optimizers)
-        nce = nce or [torch.zeros((), device=self.device)] * 2
+        nce = nce or [torch.zeros((), device=self.device)] * 2  # lambda_NCE 0
         return {"G_GAN": loss_GAN, "G": loss_G, **dict(zip(("NCE", "NCE_Y"), nce, strict=False)), **further}
 
     def contrastive_losses(self, step: Step, pairs: list[tuple]) -> list[Tensor]:
@@ -220,8 +227,8 @@ class CUTModel(BaseModel):
     def queries_and_keys(self, phase: str, index: int, branch: Branch) -> tuple[list[Tensor], list[Tensor]]:
         """q_i = F_l(enc_l(t)_i) and k_i = F_l(enc_l(s)_i), (B, P, C) of each layer l, at fresh positions i, the same
         for every image of the batch. The keys have no gradient."""
-        positions = [self.netF.positions(feature) for feature in branch.source]
-        patch_ids = [self.draw_patch_ids(phase, index, layer, count) for layer, count in enumerate(positions)]
+        counts = [self.netF.positions(feature) for feature in branch.source]
+        patch_ids = [self.draw_patch_ids(phase, index, layer, count) for layer, count in enumerate(counts)]
         query = self.netF.project(branch.translation, patch_ids)
         with torch.no_grad():
             return query, self.netF.project(branch.source, patch_ids)
@@ -257,8 +264,9 @@ class CUTModel(BaseModel):
             vectors = [[as_one_image(x) for x in layers] for layers in vectors]
         for layer, means in zip(self.nce_layers, each_layer(mean_similarities, *vectors), strict=True):
             self.statistics |= zip((f"similarity_positive_{layer}", f"similarity_negative_{layer}"), means, strict=True)
-        if self.opt.nce_loss not in hard_negatives.DECOUPLED:  # of those the value may be zero, the gradient is not
-            self.steps_without_contrast.add_(1).mul_(loss.detach() < COLLAPSED * self.opt.lambda_NCE)
+        if self.opt.nce_loss not in hard_negatives.DECOUPLED:  # whose gradient is not zero where their value is
+            quiet = loss.detach() < COLLAPSED * self.opt.lambda_NCE
+            self.steps_without_contrast.add_(1).mul_(quiet)  # back to 0 where there is contrast
             self.statistics["steps_without_contrast"] = self.steps_without_contrast
 
     def get_current_statistics(self) -> dict[str, float]:
@@ -282,8 +290,8 @@ class CUTModel(BaseModel):
 
 
 def split(images: Tensor, batches: list[Tensor]) -> list[Tensor]:
-    """What belongs to each of ``batches``, of which ``images`` holds one after the other; all are of one size."""
+    """``images`` is made of all ``batches``, which are of one size, in their order: the part of each."""
     count = len(batches[0])
-    if go_together(batches):  # differentiated in one operation; its sum is rounded in another order than that of slices
+    if go_together(batches):  # one operation in the backward pass, too; a CPU keeps to slices
         return list(images.split(count))
     return [images[i : i + count] for i in range(0, len(images), count)]

@@ -28,7 +28,7 @@ MOMENTUM = 0.9
 
 
 class NEGCUTModel(CUTModel):
-    repeatable = CUTModel.repeatable
+    repeatable = CUTModel.repeatable  # said anew by each class: see BaseModel
 
     def optimize_parameters(self) -> None:
         """One step: translate -> D -> N -> G, F -> F_."""
@@ -36,11 +36,12 @@ class NEGCUTModel(CUTModel):
         self.summarize(step.branches)
         self.report(self.update_D(step))  # min_D (GAN(D(x'), fake) + GAN(D(y), real)) / 2, as in CUT
         self.report(self.update_N(step))  # max_N NCE, and diverse negatives
-        self.report(self.update_G_and_F(step))  # min_G,F GAN(D(x'), real) + NCE, as in CUT with N's negatives
+        self.report(self.update_G_and_F(step))  # min_G,F GAN(D(x'), real) + NCE, as in CUT, which asks for negatives()
         self.update_F_()
 
     def summarize(self, branches: list[Branch]) -> None:
-        """What N sees of each source: m, the mean of F_'s projection of all positions (NEGCUT, section 3)."""
+        """What N sees of each source: m, the mean of F_'s projection of all positions (NEGCUT, section 3), or what else
+        --netN asks for (models/networks/negative_generator.py)."""
         reach = self.negatives_reach_source()
         sources = [(branch if reach else branch.detach()).source for branch in branches]
         with torch.set_grad_enabled(reach):
@@ -61,14 +62,14 @@ class NEGCUTModel(CUTModel):
             return {"N": torch.zeros((), device=self.device)}
         self.netN.requires_grad_(True)
         self.optimizer_N.zero_grad()
-        hardness, negatives = [], []
+        hardness, generated = [], []
         for index, branch in enumerate(step.branches):
             branch = branch.detach()  # nothing but N learns here
             with torch.no_grad():
                 queries, keys = self.queries_and_keys("N", index, branch)
-            negatives.append(self.negatives("N", index, branch))
-            hardness.append(self.hardness(queries, keys, negatives[-1]))
-        spread = negatives if self.opt.diversity_both else negatives[-1:]  # published: those of the last branch
+            generated.append(self.negatives("N", index, branch))
+            hardness.append(self.hardness(queries, keys, generated[-1]))
+        spread = generated if self.opt.diversity_both else generated[-1:]  # published: those of the last branch
         diversity = each_layer(diversity_loss, [n for layers in spread for n in layers])
         loss_N = -sum(hardness) / len(hardness) + self.opt.lambda_MS_neg * sum(diversity) / len(diversity)
         loss_N.backward()
@@ -94,7 +95,7 @@ class NEGCUTModel(CUTModel):
         return not self.opt.detach_negatives
 
     def draw_noise(self, phase: str, branch: int, layer: int, images: int) -> Tensor:
-        """z of one layer, (B, num_patches, 64), from N(0, 1)."""
+        """z of one layer, (B, num_patches, 64), from N(0, 1); the other arguments name the draw."""
         shape = (images, self.opt.num_patches, self.netN.noise_nc)
         return torch.randn(shape, generator=self.noise_rng, device=self.device)
 
@@ -109,7 +110,7 @@ class NEGCUTModel(CUTModel):
                 f"--nce_loss {opt.nce_loss} weighs an image's patches against each other, so it is for --model cut, "
                 "whose negatives they are; --model negcut takes patchnce or dce"
             )
-        self.contrast_of_generated = self.contrast
+        self.contrast_of_generated = self.contrast  # N's own, which sees no patches, whatever --negatives gives to G
         if opt.negatives == "both":
             self.contrast = partial(self.contrast, and_patches=True)
         self.loss_names.append("N")
