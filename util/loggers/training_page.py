@@ -16,6 +16,7 @@ from util.metrics.names import higher_is_better, plotted_scores
 from util.pages import other_pages
 from util.pages.viewer import viewer
 from util.run.checkpoints import Position, plain_options
+from util.run.run_summary import to_go_on
 
 CHUNK_ROWS = 250  # of a data file: only the last one is written again
 FLUSH_SECONDS = 30  # at most between two looks of the page at new losses
@@ -80,6 +81,8 @@ class TrainingPage(Logger):
         self._add_pictures(progress, {"kind": "samples", "samples": links})
 
     def close(self) -> None:
+        if self.progress:  # which training loops of others don't tell
+            self.state["ended"] = "finished" if self.progress.is_last else "interrupted"
         self._flush()
         self.pictures.close()
 
@@ -146,7 +149,8 @@ class TrainingPage(Logger):
         header = html.terms({"model": opt.model, "data": opt.dataroot, "options": plain_options(opt)})
         checkpoints = html.fold("checkpoints", tags.p(id="checkpoints", cls="terms"))
         others = tags.nav(id="pages", cls="terms", hidden=True, aria_label="pages of this run")
-        head = [tags.p(id="state", cls="terms"), others, *header, html.command(), checkpoints]
+        go_on = tags.p("go on with ", tags.code(to_go_on(opt)), id="go_on", hidden=True)
+        head = [tags.p(id="state", cls="terms"), go_on, others, *header, html.command(), checkpoints]
         constants = dict(groups=GROUPS, hints=HINTS, widest=WIDEST, few=FEW)
         write_atomic(
             self.web / "index.html",

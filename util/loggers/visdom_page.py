@@ -68,7 +68,9 @@ class Plot:
         points = new if append else self.points
         x = np.array([[images] * len(names) for images, _ in points], dtype=float)
         y = np.array([[values.get(name, math.nan) for name in names] for _, values in points])
-        client.line(y, x, win=window, update="append" if append else None, opts=self._options(*looks))
+        # To what is appended the server adds colours as text, and gives the curves the names of the legend.
+        opts = {"legend": [*map(self._in_legend, names)]} if append else self._options(*looks)
+        client.line(y, x, win=window, update="append" if append else None, opts=opts)
         self.sent, self.sent_looks = len(self.points), looks
         return True
 
@@ -143,8 +145,9 @@ class VisdomPage:
                 self._plot(title, group=group, smooth=True).add(at, values)
         if row.get("learning_rates"):
             self._plot("learning rates").add(at, row["learning_rates"])
-        self._plot("images per second").add(at, {"images/s": row.get("images_per_second")})
         self._plot("peak memory (GB)").add(at, {"GB": row.get("memory_gb")})
+        if row.get("images_per_second"):  # not known at the first step: the last window, since it comes later
+            self._plot("images per second").add(at, {"images/s": row["images_per_second"]})
 
     def add_scores(self, row: dict) -> None:
         """A row of ``metrics.jsonl``: one window per score, since their scales differ."""

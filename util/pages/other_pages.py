@@ -25,9 +25,10 @@ def add(run: Path, title: str, page: Path) -> None:
     web = run / "web"
     if not (web / PAGES).is_file():
         return
-    there = {each: link for each, link in _listed(web).items() if _target(web, link).is_file()}
     try:
-        write(web, there | {title: _link(web, page)})
+        new = _link(web, page)
+        there = {each: link for each, link in _listed(web).items() if link != new and _target(web, link).is_file()}
+        write(web, there | {title: new})
     except (OSError, ValueError) as error:  # ValueError: on another drive
         warn(f"{web} gets no link to {page}: {error}")
 
@@ -37,7 +38,7 @@ def nav(run: Path | None, page: Path) -> list:
     if run is None or not (run / "web" / PAGES).is_file():
         return []
     web = run / "web"
-    others = {"training": web / "index.html"} | {title: _target(web, link) for title, link in _listed(web).items()}
+    others = {"training page": web / "index.html"} | {title: _target(web, link) for title, link in _listed(web).items()}
     others = {title: other for title, other in others.items() if other.is_file() and other.resolve() != page.resolve()}
     links = (tags.a(title, href=_link(page.parent, other)) for title, other in others.items())
     return [tags.nav(links, cls="terms", aria_label="pages of this run")]

@@ -64,7 +64,7 @@ class ResultPage:
         _write_scores(self.folder, self.scores)
         write_atomic(path, page)
         if self.run:
-            other_pages.add(self.run, self.folder.name, path)
+            other_pages.add(self.run, f"result page: {self.folder.name}", path)
         return path
 
     def _body(self) -> list:

@@ -33,16 +33,17 @@ const duration = (seconds) => { // 3:07:12
   return [hours, ...[minutes, rest].map((value) => String(value).padStart(2, "0"))].join(":");
 };
 function showState() {
-  const at = now.at || rows.losses.at(-1), terms = [];
+  const at = now.at || rows.losses.at(-1), terms = now.ended ? [["training", now.ended]] : [];
   if (!at) terms.push(["waits", "for the first step"]);
   else {
     terms.push(["epoch", at.epoch + (at.last_epoch ? ` of ${at.last_epoch}` : "")]);
     if (at.share) terms.push(["progress", `${Math.floor(100 * at.share)}%`]);
-    if (at.seconds_left) terms.push(["left", duration(at.seconds_left)]);
+    if (at.seconds_left && !now.ended) terms.push(["left", duration(at.seconds_left)]);
     terms.push(["images", at.total_images.toLocaleString("en")], ["images/s", number(at.images_per_second)]);
   }
   terms.push(["updated", now.updated]);
   $("#state").replaceChildren(...terms.map(([name, value]) => make("span", {}, make("b", {}, name), ` ${value}`)));
+  $("#go_on").hidden = now.ended !== "interrupted";
   $("#checkpoints").append(...now.checkpoints.map(([name, link]) => make("a", {href: link}, name)));
 }
 
@@ -53,8 +54,8 @@ const SVG = (tag, attributes = {}) => {
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   return element;
 };
-function ticks(low, high, count) {
-  const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
+function ticks(low, high, count, least = 0) {
+  const rough = Math.max((high - low) / count, least), power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= rough);
   const all = [];
   for (let value = Math.ceil(low / step - 1e-9) * step; value <= high + step * 1e-6; value += step) all.push(Math.abs(value) < step * 1e-9 ? 0 : value);
@@ -108,7 +109,7 @@ function plot(title, unit, series, {smoothing = 0, fromZero = false, markers = f
       svg.append(SVG("line", {class: "grid", x1: left, x2: end, y1: y(value), y2: y(value)}));
       write(Math.abs(value) < 1e-3 && value ? value.toExponential(1).replace(".0", "") : short(value), {x: left - 6, y: y(value) + 4, "text-anchor": "end"});
     }
-    for (const value of ticks(first, last, 5)) write(short(value), {x: x(value), y: bottom + 16});
+    for (const value of ticks(first, last, 5, 1)) write(short(value), {x: x(value), y: bottom + 16});
     write("images", {x: (left + end) / 2, y: 216});
     write(unit, {transform: `translate(12 ${(top + bottom) / 2}) rotate(-90)`});
     const path = (points) => "M" + thin(points).map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join("L");
@@ -137,7 +138,8 @@ function plot(title, unit, series, {smoothing = 0, fromZero = false, markers = f
     event.currentTarget.setAttribute("aria-pressed", !hidden.has(name));
     draw();
   }}, make("i", {style: `background:${COLORS[keys.indexOf(name) % COLORS.length]}`}), name));
-  figure.append(make("figcaption", {}, make("b", {title: hint}, title), ...(String(keys) === title ? [] : names), note), svg);
+  const name = make("b", {}, title);
+  figure.append(make("figcaption", {}, hint ? make("details", {}, make("summary", {title: hint}, name, make("span", {}, "?")), hint) : name, ...(String(keys) === title ? [] : names), note), svg);
   figure.draw = (weight) => { if (weight !== undefined) smoothing = weight; draw(); };
   new ResizeObserver(draw).observe(svg);
   return figure;
@@ -166,7 +168,8 @@ function showSpeed() {
 }
 const error = (row, name) => (`${name}_se` in row.scores ? `, ± ${number(row.scores[`${name}_se`])}` : "");
 function showScores() {
-  const names = namesOf(rows.scores, (row) => row.scores).filter((name) => name in now.scores);
+  const newest = rows.scores.at(-1)?.scores; // what it no longer has, as after another --crop_size, comes last
+  const names = namesOf(rows.scores, (row) => row.scores).filter((name) => name in now.scores).sort((a, b) => (b in newest) - (a in newest));
   $("#scores").hidden = !names.length;
   for (const name of names) {
     const points = rows.scores.filter((row) => typeof row.scores[name] === "number");

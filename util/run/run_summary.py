@@ -108,8 +108,6 @@ def device(opt, model) -> str:
 def print_end(opt, images: int, seconds: float, scores: str, interrupted: str | None) -> None:
     """``scores``: the line of the last and the best, or ""."""
     folder = Path(opt.checkpoints_dir) / opt.name
-    elsewhere = [] if opt.checkpoints_dir == "./checkpoints" else ["--checkpoints_dir", opt.checkpoints_dir]
-    name = shlex.join(["--name", opt.name, *elsewhere])
     speed = f": {images / seconds:.3g} images/s, with scores and saves" if images else ""
     print_lines("done", f"{plural(images, 'image')} in {clock(seconds)}{speed}")
     if scores:
@@ -117,9 +115,19 @@ def print_end(opt, images: int, seconds: float, scores: str, interrupted: str | 
     if list(folder.glob("best_net_*")):
         print_lines("best", f"{folder / 'best_net_*.pth'}, which --epoch best loads")
     if interrupted:
-        print(f"interrupted ({interrupted}); go on with: python train.py {name} --continue_train")
+        print(f"interrupted ({interrupted}); go on with: {to_go_on(opt)}")
     else:
-        print(f"{'next':<{LABEL}}python test.py {name}")  # in one line, to be copied
+        print(f"{'next':<{LABEL}}python test.py {which_run(opt)}")  # in one line, to be copied
+
+
+def to_go_on(opt) -> str:
+    """The command after an interruption."""
+    return f"python train.py {which_run(opt)} --continue_train"
+
+
+def which_run(opt) -> str:
+    elsewhere = [] if opt.checkpoints_dir == "./checkpoints" else ["--checkpoints_dir", opt.checkpoints_dir]
+    return shlex.join(["--name", opt.name, *elsewhere])
 
 
 def clock(seconds: float) -> str:

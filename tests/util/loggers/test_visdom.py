@@ -111,7 +111,7 @@ class FakeServer:
     def line(self, y, x, win, update, opts):
         assert y.shape == x.shape and len(opts["legend"]) == y.shape[1]
         self.x = self.x + x[:, 0].tolist() if update == "append" else x[:, 0].tolist()
-        self.opts = opts
+        self.opts = self.opts if update else opts
 
 
 @settings(max_examples=50)
@@ -192,6 +192,18 @@ def test_live_then_resumed_without_gap_or_repeat(tmp_path, port):
         train(loggers, 4, 7)
     expect_points(opt, 7)
     assert json.loads(connect(opt).get_window_data("images"))["title"] == "epoch 1, image 700"
+
+
+def test_curves_keep_their_names_and_speed_begins_where_it_is_known(tmp_path, port):
+    opt = options(tmp_path, port, name="named")
+    logger = VisdomLogger(opt)
+    with Loggers([logger]) as loggers:
+        for i, seconds in enumerate((0.0, 0.5, 0.5), 1):
+            values = {f"similarity_{kind}_4": 0.5 for kind in ("positive", "negative")}
+            loggers.log_losses(Progress(1, 100 * i, 100 * i, 100, seconds_per_image=seconds), values)
+            wait_until_drawn(logger, i)
+    assert list(on_server(opt)["similarity to the query"]) == ["layer 4", "positive_4 (raw)", "negative_4 (raw)"]
+    assert on_server(opt)["images per second"] == {"images/s": [(200, 2.0), (300, 2.0)]}
 
 
 def test_no_columns_gives_each_picture_its_window(tmp_path, port):
@@ -383,8 +395,8 @@ PANES = (  # of a NEGCUT run, from top to bottom
     "negatives",
     "other losses",
     "learning rates",
-    "images per second",
     "peak memory (GB)",
+    "images per second",
 )
 
 
@@ -413,7 +425,7 @@ def test_an_open_page_gets_scores_between_the_others(tmp_path, whole_port, brows
         time.sleep(0.05)
     browser.goto(f"http://localhost:{whole_port}/env/ordered")  # before the first step
     browser.wait_for_selector("text=come after the first step")
-    progress = Progress(1, 100, 100, 100, learning_rates={"G": 2e-4})
+    progress = Progress(1, 100, 100, 100, learning_rates={"G": 2e-4}, seconds_per_image=0.1)
     losses = {"identity": 1.0, "N": 1.0, "NCE": 1.0, "G_GAN": 1.0, "similarity_positive_0": 0.5}
     logger.log_images(progress, {"real_A": np.full((32, 48, 3), 7, np.uint8)})
     logger.log_losses(progress, losses)
@@ -421,7 +433,7 @@ def test_an_open_page_gets_scores_between_the_others(tmp_path, whole_port, brows
     browser.wait_for_function("document.querySelectorAll('.window').length === 9")
     logger.log_scores(progress, {"FID": 40.0})
     logger.log_losses(progress, losses)
-    rest = ["learning rates", "images per second", "peak memory (GB)"]
+    rest = ["learning rates", "peak memory (GB)", "images per second"]
     expected = ["epoch 1, image 100", "adversarial losses", "contrastive losses", "FID", "similarity to the query"]
     expected += ["negatives", "other losses", *rest]
     expect_titles(browser, expected)

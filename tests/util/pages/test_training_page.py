@@ -12,6 +12,7 @@ from util.loggers.jsonl import JsonlLogger
 from util.loggers.smoothing import Smoothing
 from util.loggers.training_page import CHUNK_ROWS, TrainingPage
 from util.metrics.names import higher_is_better
+from util.pages import other_pages
 from util.pages.result_page import ResultPage
 from util.run.checkpoints import Position
 
@@ -133,6 +134,17 @@ def test_checkpoints_are_linked(tmp_path):
     assert state["checkpoints"] == [["latest net_G.pth", "../latest%20net_G.pth"]]
 
 
+def test_its_state_tells_how_the_run_ended(tmp_path):
+    opt, state = options(tmp_path), lambda: read_page(tmp_path / "run/web")[0]
+    with Loggers([TrainingPage(opt)]) as loggers:
+        loggers.step(Progress(9, 150, 1750, 50, 200, 9))
+    assert state()["ended"] == "interrupted"
+    with Loggers([TrainingPage(opt, Position(9, 150, 1750))]) as loggers:
+        assert "ended" not in state()
+        loggers.step(Progress(9, 200, 1800, 50, 200, 9))
+    assert state()["ended"] == "finished"
+
+
 @pytest.mark.parametrize("names", [("a/b", "a_b"), ("é", "è"), ("x" * 300, "x" * 301), ("..", ".")])
 def test_names_that_no_file_may_have_stay_apart(tmp_path, names):
     page = TrainingPage(options(tmp_path))
@@ -154,6 +166,7 @@ def test_in_the_browser(tmp_path, browser):
     opt = options(tmp_path, name=NASTY.replace("/", "|"), dataroot=NASTY)
     with Loggers([TrainingPage(opt)]) as loggers:
         loggers.log_start(START)
+        loggers.log_scores(Progress(1, 50, 50), {"FID-128px": 1.0})  # before another --crop_size
         train(loggers, 1, 20, name=NASTY)
     browser.log.clear()
     browser.goto((tmp_path / opt.name / "web/index.html").as_uri())
@@ -162,7 +175,7 @@ def test_in_the_browser(tmp_path, browser):
     assert browser.evaluate("$('h1').textContent") == opt.name
     text = "[...document.querySelectorAll('SELECTOR')].map(x => x.textContent)"
     cards = browser.evaluate(text.replace("SELECTOR", "#scores small"))
-    assert cards == ["last, epoch 5, ± 0.25", "best, epoch 5, ± 0.25"]
+    assert cards == ["last, epoch 5, ± 0.25", "best, epoch 5, ± 0.25", "last, epoch 1", "best, epoch 1"]
     summaries = browser.evaluate(text.replace("SELECTOR", ".epoch summary"))
     assert [summary.split("FID")[0] for summary in summaries] == [f"epoch {i}" for i in (5, 4, 3, 2, 1)]
     assert "NCE 1.056" in summaries[-1]  # mean of 2/1, 2/3, 2/4: the NaN is left out
@@ -215,12 +228,15 @@ def test_the_pages_of_a_run_link_to_each_other(tmp_path, browser):
         browser.wait_for_selector("nav.terms a")
         return browser.evaluate("[...document.querySelectorAll('nav.terms a')].map(a => [a.textContent, a.href])")
 
+    first = save("test_1")
+    other_pages.write(training.parent, {"test_1": "../../more%20results/run/test_1/index.html"})  # of earlier versions
     first, second = save("test_1"), save("test_2")
-    assert links(training) == [["test_1", first.as_uri()], ["test_2", second.as_uri()]]
-    assert links(second) == [["training", training.as_uri()], ["test_1", first.as_uri()]]
+    of_first, of_second = ["result page: test_1", first.as_uri()], ["result page: test_2", second.as_uri()]
+    assert links(training) == [of_first, of_second]
+    assert links(second) == [["training page", training.as_uri()], of_first]
     first.unlink()
     save("test_2")
-    assert links(training) == [["test_2", second.as_uri()]]
+    assert links(training) == [of_second]
     TrainingPage(options(tmp_path), Position(1)).close()  # the run goes on
     assert "test_2" in (tmp_path / "run/web/data/pages.js").read_text()
 
@@ -244,7 +260,11 @@ def test_it_tells_what_it_waits_for_then_progress_and_time_left(tmp_path, browse
     loggers.show_losses(progress, {"NCE": 0.5, "late": 1.0})
     assert "epoch 1 of 9 progress 7% left 0:55:40 images 130 images/s 0.5 updated" in " ".join(head().split())
     assert browser.evaluate("rows.losses.map(row => row.total_images)") == [50, 130]
+    assert not browser.is_visible("#go_on")
     loggers.close()
+    assert "training interrupted epoch 1 of 9 progress 7% images 130" in " ".join(head().split())
+    go_on = f"go on with python train.py --name run --checkpoints_dir {tmp_path} --continue_train"
+    assert browser.inner_text("#go_on") == go_on
     assert [row["total_images"] for row in read_page(tmp_path / "run/web")[1]["losses"]] == [50]  # shown, not recorded
 
 
@@ -280,4 +300,8 @@ def test_similarities_have_a_colour_a_layer(tmp_path, browser):
     words = browser.evaluate(f"{plot}.innerText + [...{plot}.querySelectorAll('text')].map(x => x.textContent)")
     assert all(part in words for part in ("dashed: positives, solid: negatives", "images", "mean cosine"))
     assert browser.evaluate(f"{plot}.querySelectorAll('circle').length") == 6  # one point draws no line
-    assert "Negatives near 1" in browser.evaluate(f"{plot}.querySelector('b').title")
+    assert browser.evaluate(f"[...{plot}.querySelectorAll('text')].map(x => x.textContent)")[-4:-2] == ["50", "51"]
+    hint = browser.locator("#losses summary")
+    assert "Negatives near 1" in hint.get_attribute("title")
+    hint.press("Enter")  # without a mouse
+    assert "Negatives near 1" in browser.inner_text("#losses details")
