@@ -112,7 +112,9 @@ class Models:
         self.source, epoch, _ = trained.chosen(args)
         self.label, self.choices = ("Weights", shipped) if shipped else ("Epoch", saved_epochs(self.source, epoch))
         self.averages = self.source.is_dir() and any(self.source.glob("*_net_G*_ema.pth"))
-        self.title, self.about = args.name or self.source.stem, trained.sentences_about(self.source)
+        self.title, self.about = args.name or trained.heading(self.source), trained.sentences(self.source, "photos")
+        if self.about:
+            self.about += " Your own model: `--name`."
         self.device = choose_device(args.gpu_ids, args.device)
         self.reader, _ = readers_of_run(self.source, args.value_range, args.max_pixels)
         self.translator = lru_cache(maxsize=2)(self._load)

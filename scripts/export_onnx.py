@@ -60,7 +60,8 @@ def main() -> None:
         print(f"{args.out}: {size(args.out)}, differs from the network by at most {off:.1e}")
         print(f"sizes: multiples of {translator.stride}; values: -1 to 1")
     if args.page:
-        content = page(translator, files, args.name or source.stem, trained.sentences_about(source), args.opset)
+        title, about = args.name or trained.heading(source), trained.sentences(source, "photos", "licence")
+        content = page(translator, files, title, about, args.opset)
         try:
             write_atomic(args.page, content)
         except OSError as error:

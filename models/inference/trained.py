@@ -1,7 +1,7 @@
 """Which trained network a command uses: an experiment, a file, or weights that the repository holds.
 
-weights/NAME.pth is a generator in float16, weights/NAME.json says what it is: ``about``, ``command``, ``seed``,
-``steps``, ``scores``, ``licence`` (scripts/dev/publish_weights.py writes both).
+weights/NAME.pth is a generator in float16, weights/NAME.json says what it is: ``about``, ``photos``, ``command``,
+``seed``, ``steps``, ``scores``, ``licence`` (scripts/dev/publish_weights.py writes both).
 """
 
 import argparse
@@ -35,11 +35,19 @@ def about(path: Path) -> dict:
     return json.loads(note.read_text()) if note.is_file() else {}
 
 
-def sentences_about(path: Path) -> str:
-    """For a page: what the weights are and what they allow; empty where nothing is known."""
+def heading(path: Path) -> str:
+    """For a page: what the weights translate, else the file's name."""
+    return _capital(about(path).get("about", "")) or path.stem
+
+
+def sentences(path: Path, *keys: str) -> str:
+    """For a page: what NAME.json says under ``keys``; empty where it says nothing."""
     known = about(path)
-    said = [known[key] for key in ("about", "licence") if key in known]
-    return " ".join(f"{text[0].upper()}{text[1:]}." for text in said)
+    return " ".join(f"{_capital(known[key])}." for key in keys if key in known)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def add_flags(add: Callable) -> None:

@@ -40,6 +40,7 @@ def main() -> None:
     add("--ema", action="store_true", help="the averaged weights")
     add("--out", required=True, metavar="NAME", help="the name by which --weights takes them")
     add("--about", required=True, help="what they translate, in a few words")
+    add("--photos", help="what becomes of a photo of anything else, where that is not plain")
     add("--licence", required=True, help="what the pictures that they were trained on allow, in a sentence")
     add("--command", help="the training's command, where the run was resumed and its files no longer tell")
     args = parser.parse_args()
@@ -52,6 +53,7 @@ def main() -> None:
     epoch, images, scores = position(folder, options, args.epoch)
     note = {
         "about": args.about,
+        **({"photos": args.photos} if args.photos else {}),
         "command": args.command or command(options),
         "seed": options["seed"],
         "epoch": epoch,

@@ -258,4 +258,5 @@ def test_what_can_be_chosen(experiment):
     assert (models.choices, models.averages, models.about) == (["latest"], False, "")
     models = demo.Models(demo.arguments([]))
     assert models.label == "Weights" and models.choices[0] == "drawn_negcut"
-    assert models.about.startswith("Drawn shapes")
+    assert models.title == "Plain shapes to striped ones"
+    assert models.about == "Trained on drawn shapes; photos come out abstract. Your own model: `--name`."

@@ -1,5 +1,6 @@
 """Exported files and pages give what the network gives, at sizes other than the exported one."""
 
+import json
 import subprocess
 import sys
 from argparse import Namespace
@@ -150,6 +151,8 @@ def test_the_page_gives_what_the_network_gives(call, narrow, tmp_path):
     picture.save(tmp_path / "cliff.png")
     painting.save(tmp_path / "large.png")
     (tmp_path / "holiday.png").write_bytes(b"no picture")
+    about = {"about": "photos to cliffs", "photos": "people become stones", "licence": "free to use"}
+    (tmp_path / "net.json").write_text(json.dumps(about))
     call("--page", "net.html")
 
     translator = Translator("net.pth", device="cpu", precision="fp32", evaluate=True)
@@ -170,6 +173,8 @@ def test_the_page_gives_what_the_network_gives(call, narrow, tmp_path):
         browser.wait_for_function("!document.querySelector('progress')")
         return browser.inner_text("#said")
 
+    assert browser.inner_text("h1") == "Photos to cliffs"
+    assert "People become stones. Free to use." in browser.inner_text("header")
     assert give("cliff.png", "#download") == ""
     with browser.expect_download() as download:
         browser.click("#download")
