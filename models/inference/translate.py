@@ -65,9 +65,14 @@ def _one_pass(net: nn.Module, part: Tensor) -> np.ndarray:
         return _to_pixels(net(_on_device(normalize(part), next(net.parameters()).device)))
 
 
+def _pictures(made) -> Tensor:
+    if not isinstance(made, Tensor):  # F-LSeSim's network gives features too
+        raise UserError(f"the network gives a {type(made).__name__} instead of pictures: use test.py")
+    return made
+
+
 def _to_pixels(images: Tensor) -> np.ndarray:
-    if not isinstance(images, Tensor):  # F-LSeSim's gives features too
-        raise UserError(f"the network gives a {type(images).__name__} instead of pictures: use test.py")
+    images = _pictures(images)
     return to_bytes(images).permute(0, 2, 3, 1).cpu().numpy()
 
 
@@ -97,4 +102,4 @@ def _join(results: list):
     first = results[0]
     if isinstance(first, dict):
         return {key: _join([result[key] for result in results]) for key in first}
-    return torch.cat(results) if len(results) > 1 else first
+    return torch.cat(results) if len(results) > 1 else _pictures(first)

@@ -46,7 +46,7 @@ class Validation:
             nets = {"": model.generator()} | ({"_ema": model.netG_ema} if model.netG_ema else {})
             with undisturbed(model):
                 share = [(path, self.translate(model, nets, batch)) for path, batch in self.images()]
-        except (AttributeError, TypeError) as error:
+        except (AttributeError, TypeError, UserError) as error:
             if model.opt.rank == 0:
                 self.tell(f"no scores: the generator of --model {model.opt.model} alone makes no pictures ({error})")
             return None

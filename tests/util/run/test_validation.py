@@ -202,7 +202,8 @@ def test_a_metric_that_is_not_among_the_scores(scripted, new_run):
 
 
 def make_validation(images, folder, *flags: str):
-    argv = ["--dataroot", str(images), "--gpu_ids", "-1", "--checkpoints_dir", str(folder), "--crop_size", "24"]
+    argv = ["--dataroot", str(images), "--gpu_ids", "-1", "--checkpoints_dir", str(folder), "--name", "run"]
+    argv += ["--crop_size", "24"]
     opt = options.parse([*argv, "--netG", "resnet_4blocks", "--ngf", "1", "--feature_space", "effnet_lite0", *flags])
     opt.rank, opt.world_size = 0, 1
     return opt, create_validation(opt, create_dataset, options.for_testing(opt), torch.device("cpu"))
@@ -248,5 +249,5 @@ def test_models_of_others(images, tmp_path, capsys):
     assert validation.run(model)[0]["images"] == 2
     model.netG_A.forward = lambda x: (x, x)  # F-LSeSim's
     assert validation.run(model) is None and validation.run(model) is None
-    warning = "no scores: the generator of --model cut alone makes no pictures ('tuple'"
+    warning = "no scores: the generator of --model cut alone makes no pictures (the network gives a tuple"
     assert capsys.readouterr().err.count(warning) == 1
