@@ -54,9 +54,9 @@ def main() -> None:
     args = arguments()
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the page needs gradio: pip install gradio")
-    check_port(args.port)
     models = Models(args)
     models.translator(models.choices[0], args.ema)  # what can't be loaded is said before the page opens
+    check_port(args.port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that uploads are deleted then, too
     uploads = tempfile.mkdtemp(prefix="negcut-demo-")
     try:

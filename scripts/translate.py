@@ -35,6 +35,7 @@ from util.devices import choose_device
 from util.errors import UserError, run
 from util.flag_types import ScriptParser, non_negative_int, part, positive_int
 from util.pictures import counted, ending_of, is_image_file, list_folder, natural, readers_of_run, tell
+from util.words import plural
 
 ENDINGS = {"png": ".png", "jpg": ".jpg", "webp": ".webp"}
 
@@ -92,7 +93,7 @@ def report(out: Path, found: list | None) -> None:
         return
     count, there = (sum(each[i] for each in found) for i in (0, 1))
     bad = {path: reason for *_, reasons in found for path, reason in reasons.items()}
-    print(f"{count - len(bad)} translations in {out}{f', {there} of them from before' if there else ''}")
+    print(f"{plural(count - len(bad), 'translation')} in {out}{f', {there} of them from before' if there else ''}")
     if bad:
         kind = "files" if any(map(is_film, bad)) else "images"
         raise UserError(f"{len(bad)} of {count} {kind} could not be read: {'; '.join(list(bad.values())[:3])}")

@@ -16,6 +16,8 @@ from pathlib import Path
 from util.errors import UserError, warn
 from util.files import user_cache, write_atomic
 
+CODES = ("code", "errno", "syscall")  # how lines begin that are for programs
+
 
 def matches(content: bytes, integrity: str) -> bool:
     """Whether ``integrity`` (``sha512-`` and base64, as npm and browsers write it) is that of ``content``."""
@@ -63,11 +65,19 @@ def _fetch(package: str) -> bytes:
         raise UserError(f"npm isn't installed, so {package} can't be fetched with it")
     print(f"fetching {package}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", "--silent", "--ignore-scripts", "--fetch-retries=1", package]
+        command = [npm, "pack", "--loglevel=error", "--ignore-scripts", "--fetch-retries=1", package]
         try:
             subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
         except (subprocess.SubprocessError, OSError) as error:
-            said = (getattr(error, "stderr", b"") or b"").decode(errors="replace").strip().splitlines()
-            raise UserError(f"npm could not fetch {package}: {said[0] if said else error}") from error
+            raise UserError(f"npm could not fetch {package} from the npm registry: {_reason(error)}") from error
         (made,) = Path(folder).glob("*.tgz")
         return made.read_bytes()
+
+
+def _reason(error: subprocess.SubprocessError | OSError) -> str:
+    """The first of npm's own words that is no code, if it has said any."""
+    if isinstance(error, OSError):
+        return str(error)
+    said = (error.stderr or b"").decode(errors="replace").splitlines()
+    words = (line.removeprefix("npm error").removeprefix("npm ERR!").strip() for line in said)
+    return next((text for text in words if text.split(" ")[0] not in ("", *CODES)), "it cannot be reached or refuses")

@@ -38,7 +38,7 @@ def add_flags(add: Callable) -> None:
         metavar="LOW HIGH",
         help="values that are black and white in pictures of 16 bits, signed or float ones; four numbers: of A, then B",
     )
-    add("--max_pixels", type=positive, default=float(MAX_PIXELS), help="pictures of more pixels are refused")
+    add("--max_pixels", type=positive, default=MAX_PIXELS, help="pictures of more pixels are refused")
 
 
 def is_image_file(name: str) -> bool:

@@ -66,7 +66,9 @@ def add_flags(add: Callable) -> None:
 
 def chosen(args: argparse.Namespace) -> tuple[Path, str, str | None]:
     """(source, epoch, net) for ``Translator``."""
-    if (args.name is None) == (args.weights is None):
+    if None not in (args.name, args.weights):
+        raise UserError(f"--name {args.name} and --weights {args.weights} are two generators; give one of the flags")
+    if args.name is None and args.weights is None:
         raise UserError(
             "give --name, an experiment in --checkpoints_dir, or --weights, a generator's .pth file or weights in the "
             f"repository ({', '.join(shipped()) or 'which holds none yet'})"

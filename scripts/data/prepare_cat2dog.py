@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from util.errors import UserError, run
 from util.flag_types import ScriptParser
 from util.pictures import list_images
+from util.words import plural
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     except OSError as error:
         raise UserError(f"--out {out} cannot be written to ({error})") from error
     for name, files in sources.items():
-        print(f"{out / name}: {len(files)} images")
+        print(f"{out / name}: {plural(len(files), 'image')}")
 
 
 def find_sources(afhq: Path, classes: dict[str, str]) -> dict[str, list[Path]]:

@@ -22,6 +22,7 @@ from util.errors import UserError, run
 from util.flag_types import ScriptParser, fraction, non_negative_int, positive_int
 from util.pictures import Reader, counted, find_images, list_folder, reader_for, tell
 from util.pictures import add_flags as flags_of_reading
+from util.words import plural
 
 MOST_COPIES = 0.2  # of a side's pictures that are left out without a question
 
@@ -43,6 +44,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.out.exists():
         raise UserError(f"--out {args.out} exists already; remove it or choose another folder")
+    if args.A.resolve() == args.B.resolve():
+        raise UserError(f"A {args.A} and B {args.B} are the same folder; B must hold the pictures to look like")
     readers = {side: reader_for(args, side) for side in "AB"}
     pictures = {side: find(folder, readers[side], args) for side, folder in (("A", args.A), ("B", args.B))}
     everything = [(side, path) for side, paths in pictures.items() for path in paths]
@@ -69,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
     except OSError as error:
         raise UserError(f"--out {args.out} cannot be written to ({error})") from error
     for name, paths in jobs.items():
-        print(f"{args.out / name}: {len(paths)} images")
+        print(f"{args.out / name}: {plural(len(paths), 'image')}")
 
 
 def find(folder: Path, reader: Reader, args: argparse.Namespace) -> list[Path]:
@@ -111,7 +114,7 @@ def report_copies(groups: list[list[Path]], duplicates: str | None) -> None:
     if not groups:
         return
     done = "kept" if duplicates == "keep" else "left out"
-    print(f"{sum(len(group) - 1 for group in groups)} copies of other pictures, {done}:")
+    print(f"{plural(sum(len(group) - 1 for group in groups), 'duplicate')} of other pictures, {done}:")
     for group in groups[:20]:
         print(f"  {group[0]} = {', '.join(map(str, group[1:]))}")
     if len(groups) > 20:

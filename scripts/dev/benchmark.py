@@ -53,7 +53,7 @@ def parse(model: str, setting: str, size: int, batch: int, extra: list[str], dat
     argv += ["--batch_size", str(batch), "--dataroot", dataroot]
     argv += ["--load_size", str(size), "--crop_size", str(size)]
     with tempfile.TemporaryDirectory() as folder:
-        return options.parse([*argv, "--checkpoints_dir", folder, *extra])
+        return options.parse([*argv, "--quiet", "--checkpoints_dir", folder, *extra])
 
 
 class Step:

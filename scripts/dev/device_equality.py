@@ -50,7 +50,7 @@ def draw_noise(model, phase, branch, layer, images):
 
 
 def made(folder: str, flags: list[str], where: list[str]):
-    opt = options.parse([*flags, "--dataroot", "none", "--checkpoints_dir", folder, *where])
+    opt = options.parse([*flags, "--quiet", "--dataroot", "none", "--checkpoints_dir", folder, *where])
     torch.manual_seed(0)
     model = create_model(opt)
     model.setup(opt)

@@ -246,6 +246,7 @@ def test_what_cannot_work_is_said_before_a_page_opens(call, experiment, monkeypa
         taken.listen()
         port = taken.getsockname()[1]
         assert call("--port", str(port)).startswith(f"--port {port} is taken")
+        assert "there is no experiment" in call("--port", str(port), folder, "--name", "nobody")
     monkeypatch.setattr(demo.importlib.util, "find_spec", lambda name: None)
     assert call() == "the page needs gradio: pip install gradio"
 

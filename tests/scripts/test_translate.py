@@ -339,7 +339,7 @@ def test_resume_leaves_out_what_is_finished_and_refuses_other_weights_and_flags(
         command(*inputs, "--resume", "--eval", "--weights", other, out=out)
     assert bytes_in(out) == wanted
     command(tmp_path / "in" / "0.png", "--weights", other, out=out)  # without the flag it is made anew; the rest is old
-    capsys.readouterr()
+    assert "\n1 translation in " in f"\n{capsys.readouterr().out}"
     command(*inputs, "--resume", "--weights", other, out=out)
     assert "1 of them from before" in capsys.readouterr().out
 

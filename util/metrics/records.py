@@ -8,6 +8,7 @@ from pathlib import Path
 from util import strict_json
 from util.loggers.jsonl import read
 from util.metrics.names import higher_is_better, without_size
+from util.words import plural
 
 SAME = ("images", "references", "size")  # what evaluations must have in common to be compared
 
@@ -68,7 +69,7 @@ def summary_line(found: dict) -> str:
     return (
         f"{found['metric']}: last {format_score(found['last'])} (epoch {found['last_epoch']}), "
         f"best {format_score(found['best'])} (epoch {found['best_epoch']}) "
-        f"of {found['evaluations']} evaluations"
+        f"of {plural(found['evaluations'], 'evaluation')}"
     )
 
 

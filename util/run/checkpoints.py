@@ -46,8 +46,16 @@ def load(path: str | Path, flag: str = "--epoch"):
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # truncated, not a checkpoint, or a pickle with code: all kinds of exceptions
-        reason = "it holds more than tensors" if "weights_only" in str(error).lower() else "damaged or no checkpoint"
+        reason = "it holds more than tensors" if _holds_code(path, error) else "damaged or no checkpoint"
         raise UserError(f"{path} cannot be loaded ({reason}); replace it or choose another {flag}") from error
+
+
+def _holds_code(path: Path, error: Exception) -> bool:
+    """Whether torch refused what a pickle would make or run; it says so of a text, too, which is neither."""
+    if "weights_only" not in str(error).lower():
+        return False
+    with open(path, "rb") as file:
+        return file.read(2).startswith((b"PK", b"\x80"))
 
 
 def read_weights(path: str | Path, flag: str = "--epoch") -> dict[str, torch.Tensor]:
@@ -165,7 +173,10 @@ def changed_flags(saved: dict, now: dict, folder: Path, quiet: bool) -> list[str
     changed = [key for key in saved if key in now and saved[key] != now[key] and key not in FREE]
     for key in changed:
         if key in FIXED:
-            raise UserError(f"--{key} {now[key]}: the run in {folder} was trained with {saved[key]}; leave it so")
+            raise UserError(
+                f"--{key} {now[key]}: the run in {folder} was trained with {saved[key]}; "
+                f"leave --{key} out, or choose another --name"
+            )
     if changed and not quiet:
         print("continuing with changed flags: " + ", ".join(f"--{k} {saved[k]} -> {now[k]}" for k in changed))
     return changed

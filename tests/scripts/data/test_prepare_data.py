@@ -171,6 +171,13 @@ def test_small_pictures_stay_and_squares_are_cut(two_folders):
     assert not any(f.startswith("test") for f in files)
 
 
+@pytest.mark.parametrize("other", ["A", "link"])
+def test_one_folder_for_both_sides(two_folders, other):
+    (two_folders / "link").symlink_to("A")
+    with pytest.raises(UserError, match=f"A .*A and B .*{other} are the same folder; B must hold"):
+        prepare_images.main([str(two_folders / "A"), str(two_folders / other), f"--out={two_folders / 'out'}"])
+
+
 def test_copies_are_found(two_folders, capsys):
     """Of other size, other format and in the other folder."""
     picture(3, (64, 40)).save(two_folders / "A" / "z_again.jpg", quality=60)
@@ -178,7 +185,7 @@ def test_copies_are_found(two_folders, capsys):
     picture(5, (64, 40)).save(two_folders / "B" / "same.png")
     files = prepare(two_folders)
     said = capsys.readouterr().out
-    assert "3 copies of other pictures, left out" in said
+    assert "3 duplicates of other pictures, left out" in said
     assert all(name in said for name in ("z_again.jpg", "deep.png", "same.png"))
     assert len(files) == 30
     assert len(prepare(two_folders, "--duplicates", "keep", out="kept")) == 33

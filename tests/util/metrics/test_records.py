@@ -40,6 +40,7 @@ def test_a_torn_line_costs_itself_alone(tmp_path):
             json.loads(line, parse_constant=lambda c: pytest.fail(f"{c} is not JSON"))
     found = summary(path, "FID")
     assert (found["last"], found["last_epoch"], found["evaluations"]) == (60.0, 3, 2)
+    assert summary_line(found | {"evaluations": 1}).endswith(" of 1 evaluation")
 
 
 def test_last_and_best(tmp_path):

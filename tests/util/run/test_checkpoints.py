@@ -126,6 +126,13 @@ def test_code_in_a_file_is_not_run(save, tmp_path):
     assert mark.exists()  # the file could have done it
 
 
+@pytest.mark.parametrize("content", [b"# Read me\n\nP", b"PK\x03\x04"], ids=["text", "zip"])
+def test_what_is_no_checkpoint_holds_no_code(content, tmp_path):
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(UserError, match=r"x.pth cannot be loaded \(damaged or no checkpoint\); .* --weights$"):
+        checkpoints.load(tmp_path / "x.pth", "--weights")
+
+
 # Weights
 
 
@@ -262,7 +269,10 @@ def test_no_state(tmp_path):
 @pytest.mark.parametrize("flag, value", [("ngf", "2"), ("netN", "neg_gen"), ("direction", "BtoA"), ("netF_nc", "8")])
 def test_what_a_resumed_run_cannot_change(flag, value, saved, tmp_path):
     other = make(tmp_path, f"--{flag}", value)
-    with pytest.raises(UserError, match=f"--{flag} {value}: the run in .* was trained with .*; leave it so"):
+    with pytest.raises(
+        UserError,
+        match=f"--{flag} {value}: the run in .* was trained with .*; leave --{flag} out, or choose another --name",
+    ):
         checkpoints.load_state(other, other.opt)
 
 

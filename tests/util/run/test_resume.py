@@ -215,7 +215,10 @@ def test_another_architecture_is_refused_and_nothing_is_touched(new_run, flag):
     run(after={1: "SIGINT"})
     before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
     name, value = flag.split("=")
-    with pytest.raises(UserError, match=rf"^{name} {value}: the run in .* was trained with .*; leave it so$"):
+    with pytest.raises(
+        UserError,
+        match=rf"^{name} {value}: the run in .* was trained with .*; leave {name} out, or choose another --name$",
+    ):
         train_again = Run(run.folder, run.monkeypatch)
         train_again.resume(flag)
     assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
