@@ -26,6 +26,8 @@ from util.words import plural
 
 def main() -> None:
     opt = options.parse(is_train=False)
+    if opt.model not in (opt.trained_model, "test"):
+        print(f"--model {opt.model}: {opt.name} was trained with {opt.trained_model}, whose generator translates")
     dataset = create_dataset(opt)
     model = create_model(opt)
     model.see_first_batch(dataset)
@@ -39,7 +41,7 @@ def main() -> None:
         model.print_networks(True)
 
     title = f"{opt.easy_label or opt.name}: {opt.phase}, epoch {opt.epoch}"
-    header = {"model": opt.model, "dataroot": opt.dataroot, "options": plain_options(opt)}
+    header = {"model": opt.trained_model, "dataroot": opt.dataroot, "options": plain_options(opt)}
     page = ResultPage(folder, title, header, Path(opt.checkpoints_dir, opt.name))
     count = int(min(opt.num_test, len(dataset)))
     names: set[str] = set()

@@ -70,12 +70,12 @@ class NEGCUTModel(CUTModel):
             generated.append(self.negatives("N", index, branch))
             hardness.append(self.hardness(queries, keys, generated[-1]))
         spread = generated if self.opt.diversity_both else generated[-1:]  # published: those of the last branch
-        diversity = each_layer(diversity_loss, [n for layers in spread for n in layers])
-        loss_N = -sum(hardness) / len(hardness) + self.opt.lambda_MS_neg * sum(diversity) / len(diversity)
+        diversity = torch.stack(each_layer(diversity_loss, [n for layers in spread for n in layers])).mean()
+        loss_N = -sum(hardness) / len(hardness) + self.opt.lambda_MS_neg * diversity
         loss_N.backward()
         self.apply_gradients("N", self.optimizer_N)
         self.netN.requires_grad_(False)  # in the G step gradient flows through N, not into it
-        self.statistics["diversity"] = -diversity[-1].detach()
+        self.statistics["diversity"] = -diversity.detach()
         return {"N": loss_N}
 
     def hardness(self, queries: list[Tensor], keys: list[Tensor], negatives: list[Tensor]) -> Tensor:

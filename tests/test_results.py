@@ -80,6 +80,13 @@ def test_the_generator_alone_has_a_folder_of_its_own(run):
                             *(f"test_latest_single/images/fake/{n}.png" for n in range(2))]  # fmt: skip
 
 
+def test_another_model_than_the_trained_is_told(run, capsys):
+    run("--model=negcut")
+    assert "--model negcut: run was trained with cut, whose generator translates\n" in capsys.readouterr().out
+    page = (run.folder / "results/run/test_latest/index.html").read_text()
+    assert "<b>model</b> cut<" in page and "<b>model</b> negcut" not in page
+
+
 def test_of_an_official_run_the_folder_is_the_usual_one(run):
     (run.folder / "run/train_opt.json").unlink()
     flags = ["--netG=resnet_4blocks", "--ngf=2", "--load_size=20", "--crop_size=16"]

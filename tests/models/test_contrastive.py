@@ -369,6 +369,7 @@ def test_diversity_of_the_last_or_of_both_branches(tmp_path):
         ]
         losses[both] = (at_phase(without, "update_N")()["N"] - loss).item()
         assert losses[both] == pytest.approx(sum(spread) / 2 if both else spread[-1], rel=1e-4)
+        assert made.get_current_statistics()["diversity"] == pytest.approx(losses[both], rel=1e-4)  # what is recorded
     assert losses[False] != losses[True]
 
 

@@ -13,7 +13,7 @@ from util.loggers.base import Logger, Progress
 from util.run.checkpoints import Position
 
 RED, DIM, PLAIN = "\033[31m", "\033[2m", "\033[0m"
-NOT_ON_CONSOLE = ("similarity", "diversity")  # a number a layer: for the plots
+NOT_ON_CONSOLE = ("similarity", "diversity")  # for the plots: numbers of each layer, and a part of the loss N
 BAR = "{desc} {percentage:3.0f}%|{bar:12}| {n_fmt}/{total_fmt}{postfix}"
 UNSIZED_BAR = "{desc}, {n_fmt} images{postfix}"
 ESTIMATE_SECONDS = 30  # until a pipe is told how long it will take
