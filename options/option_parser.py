@@ -26,11 +26,11 @@ def _metavar(name: str) -> str:
 
 
 @contextmanager
-def _as_saved():
+def _as_saved(advice: str = ""):
     try:
         yield
     except argparse.ArgumentError as error:
-        raise UserError(f"train_opt.json holds a wrong value: {error}") from None
+        raise UserError(f"train_opt.json holds a wrong value: {error}{advice}") from None
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -119,9 +119,11 @@ class OptionParser(argparse.ArgumentParser):
     def check_saved(self) -> None:
         """As if they were typed, for the file may have been edited; once the model is known, whose own network is a
         choice."""
+        model, trained = self.parse_known_args()[0].model, self._saved.get("model", "")
+        own = f"; it may be --model {trained}'s own: leave out --model {model}" if trained not in ("", model) else ""
         for action in self._actions:
             if self.source.get(action.dest) == "saved" and action.nargs in (None, "?"):
-                with _as_saved():
+                with _as_saved(own):
                     self._check_value(action, self.get_default(action.dest))
 
     def typed(self) -> set[str]:

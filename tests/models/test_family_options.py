@@ -80,6 +80,12 @@ def test_the_trained_model_keeps_its_saved_options(tmp_path):
     assert (opt.nce_idt, opt.preprocess) == (False, "crop")
 
 
+def test_model_test_of_a_run_whose_network_is_its_models_own(tmp_path):
+    saved_run(tmp_path, model="cut", netG="two_layers")
+    with pytest.raises(UserError, match="'two_layers'.*; it may be --model cut's own: leave out --model test"):
+        options_of(tmp_path, "--name", "run", "--model", "test", is_train=False)
+
+
 def test_model_test_refuses_to_train(tmp_path):
     with pytest.raises(UserError, match="translates only"):
         options_of(tmp_path, "--model", "test")
