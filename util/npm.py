@@ -78,6 +78,6 @@ def _reason(error: subprocess.SubprocessError | OSError) -> str:
     """The first of npm's own words that is no code, if it has said any."""
     if isinstance(error, OSError):
         return str(error)
-    said = (error.stderr or b"").decode(errors="replace").splitlines()
+    said = (getattr(error, "stderr", None) or b"").decode(errors="replace").splitlines()
     words = (line.removeprefix("npm error").removeprefix("npm ERR!").strip() for line in said)
     return next((text for text in words if text.split(" ")[0] not in ("", *CODES)), "it cannot be reached or refuses")
