@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from models.inference import trained
-from models.inference.translate import SMALLEST
+from models.inference.translate import SMALLEST, only_pictures
 from models.inference.translator import Translator
 from util.errors import UserError, run
 from util.files import replacing, write_atomic
@@ -91,6 +91,8 @@ def export(translator: Translator, path: Path, opset: int = 17, half: bool = Fal
     if hasattr(net, "set_noise_source"):
         net.set_noise_source(lambda signal: torch.zeros_like(signal[:, :1]))
     example = torch.zeros(1, translator.input_nc, *[max(64, translator.stride)] * 2)
+    with torch.inference_mode():
+        only_pictures(net(example))
     try:
         with replacing(path) as beside, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracer's, about sizes that are constants to it: compared below

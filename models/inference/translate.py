@@ -65,14 +65,15 @@ def _one_pass(net: nn.Module, part: Tensor) -> np.ndarray:
         return _to_pixels(net(_on_device(normalize(part), next(net.parameters()).device)))
 
 
-def _pictures(made) -> Tensor:
+def only_pictures(made) -> Tensor:
+    """What a network gave, which must be one tensor."""
     if not isinstance(made, Tensor):  # F-LSeSim's network gives features too
         raise UserError(f"the network gives a {type(made).__name__} instead of pictures: use test.py")
     return made
 
 
 def _to_pixels(images: Tensor) -> np.ndarray:
-    images = _pictures(images)
+    images = only_pictures(images)
     return to_bytes(images).permute(0, 2, 3, 1).cpu().numpy()
 
 
@@ -102,4 +103,4 @@ def _join(results: list):
     first = results[0]
     if isinstance(first, dict):
         return {key: _join([result[key] for result in results]) for key in first}
-    return torch.cat(results) if len(results) > 1 else _pictures(first)
+    return torch.cat(results) if len(results) > 1 else only_pictures(first)

@@ -57,6 +57,18 @@ def test_other_sizes_and_batches(netG, arguments, ending, tmp_path):
     assert np.abs(call(x) - wanted).max() < 1e-4
 
 
+class WithFeatures(torch.nn.Conv2d):
+    def forward(self, x):
+        return super().forward(x), x
+
+
+def test_a_network_that_gives_more_than_pictures(tmp_path):
+    translator = Namespace(net=WithFeatures(3, 3, 1), input_nc=3, stride=4)
+    with pytest.raises(UserError, match="the network gives a tuple instead of pictures"):
+        export_onnx.export(translator, tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_that_differs_is_not_kept(tmp_path, monkeypatch):
     translator = Translator(save(tmp_path / "net.pth"), device="cpu", evaluate=True)
     monkeypatch.setattr(export_onnx, "torchscript_runner", lambda path: lambda x: x.numpy())
