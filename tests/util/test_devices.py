@@ -139,7 +139,7 @@ def test_losses_are_read_without_float64_where_there_is_none(tmp_path, monkeypat
     model = create_model(options_of(tmp_path, "--model", "cut", *"--netG resnet_4blocks --ngf 2 --ndf 2".split()))
     model.loss_names, model.loss_G = ["G"], torch.tensor(0.25)
     asked = []
-    monkeypatch.setattr("models.base_model.wide", lambda device: asked.append(device) or torch.float32)
+    monkeypatch.setattr("models.lifecycle.wide", lambda device: asked.append(device) or torch.float32)
     assert model.get_current_losses() == {"G": 0.25} and asked == [model.device]
 
 
