@@ -49,7 +49,15 @@ def get_option_setter(name: str):
 def create_model(opt) -> BaseModel:
     """The model that ``opt.model`` names, with every network, optimizer and scheduler it will ever have."""
     _seed(opt.seed)
-    model = find_model_using_name(opt.model)(opt)
+    try:
+        model = find_model_using_name(opt.model)(opt)
+    except AttributeError as error:
+        if error.obj is not opt:
+            raise
+        raise UserError(  # forks keep flags of their own in options/
+            f"--model {opt.model} asks for opt.{error.name}, which no flag sets: add --{error.name} in the "
+            f"modify_commandline_options of models/{opt.model}_model.py"
+        ) from error
     if opt.rank:  # equal weights on every rank, but dropout of its own
         _seed(opt.seed + opt.rank)
     return model

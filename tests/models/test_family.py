@@ -6,6 +6,7 @@ import torch
 from drawn_family import options_of, pair_batch
 
 from models import create_model
+from util.errors import UserError
 from util.run.state import load_rank_state, load_training_state, rank_state, training_state
 
 TINY = ["--ngf", "2", "--ndf", "2", "--batch_size", "2"]
@@ -185,3 +186,11 @@ def test_pix2pix_learns_a_drawn_paired_set(tmp_path):
     mean = (train["B"].mean(dim=0) - test["B"]).abs().mean()
     print(f"error {error:.3f}, input copied {copied:.3f}, mean target {mean:.3f}")
     assert error < 0.6 * min(copied, mean)
+
+
+def test_a_flag_that_nothing_sets_is_named(tmp_path):
+    """As of a fork's model file whose flags lie in its options/."""
+    opt = options_of(tmp_path, "--model", "cut", *TINY)
+    del opt.lambda_SRC
+    with pytest.raises(UserError, match=r"--model cut asks for opt\.lambda_SRC, which no flag sets: add"):
+        create_model(opt)
