@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ def get_option_setter(name: str):
     return find_model_using_name(name).modify_commandline_options
 
 
-def create_model(opt) -> BaseModel:
+def create_model(opt: Namespace) -> BaseModel:
     """The model that ``opt.model`` names, with every network, optimizer and scheduler it will ever have."""
     _seed(opt.seed)
     try:
