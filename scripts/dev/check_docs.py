@@ -128,6 +128,7 @@ def prepare(folder: Path) -> None:
     draw(folder / "datasets/single_image_monet_etretat", 300, 320, "trainA/1.png", "trainB/1.png")
     draw(folder, 40, 48, "horse.jpg", "n02381460_1000.jpg", "holiday/1.jpg", "more/1.png", "dance.gif")
     draw(folder, 40, 48, *(f"{name}/{i}.png" for name in ("FOLDER", "FOLDER_OF_200") for i in range(2)))
+    draw(folder, 40, 48, *(f"{side}/{i}.png" for side in "AB" for i in range(12)))
     for side in ("testA", "testB"):
         shutil.copytree(folder / f"datasets/horse2zebra/{side}", folder / f"datasets/NAME/{side}")
     for city in ("train/aachen_000000", "train/aachen_000001", "val/munster_000000", "val/munster_000001"):
