@@ -16,6 +16,15 @@ from util.run.undisturbed import undisturbed
 SAMPLES = 8  # pictures on the training page
 
 
+class NoPictures(Exception):
+    """Of a model of others, whose generator takes or gives more than pictures."""
+
+
+def endings(model) -> list[str]:
+    """What the scores' and pictures' names end in: of the generator, and with --ema_decay of its average."""
+    return ["", "_ema"] if model.netG_ema else [""]
+
+
 class Validation:
     """Scores are those of scripts/evaluate.py on the files of test.py: the same images, as 8-bit pictures, translations
     and real images at one size."""
@@ -43,10 +52,9 @@ class Validation:
         Ranks share the translating; rank 0 scores, the others return None; all do for a model of others whose
         generator alone makes no pictures."""
         try:
-            nets = {"": model.generator()} | ({"_ema": model.netG_ema} if model.netG_ema else {})
             with undisturbed(model):
-                share = [(path, self.translate(model, nets, batch)) for path, batch in self.images()]
-        except (AttributeError, TypeError, UserError) as error:
+                share = [(path, self.translate(model, batch)) for path, batch in self.images()]
+        except NoPictures as error:
             if model.opt.rank == 0:
                 self.tell(f"no scores: the generator of --model {model.opt.model} alone makes no pictures ({error})")
             return None
@@ -55,7 +63,7 @@ class Validation:
             return None
         translated = translated[: self.count]  # the loader gives all ranks equally many
         scores = {}
-        for ending in nets:
+        for ending in endings(model):
             found = self.score([(pictures.get("target"), pictures["output" + ending]) for _, pictures in translated])
             scores |= {k + ending if isinstance(v, float) else k: v for k, v in found.items()}
         names: set[str] = set()
@@ -86,14 +94,18 @@ class Validation:
                 return
             yield batch[self.source + "_paths"][0], batch
 
-    def translate(self, model, nets: dict, batch: dict) -> dict:
+    def translate(self, model, batch: dict) -> dict:
         """Pictures by label."""
         real = batch[self.source]
         pictures = {"input": tensor2im(real)}
-        for ending, net in nets.items():
-            output = model.translate(real, net)
-            if output.shape[1] != model.opt.output_nc:
-                raise TypeError(f"{output.shape[1]} channels")
+        for ending in endings(model):
+            try:
+                output = model.translate(real, model.netG_ema if ending else model.generator())
+                channels = output.shape[1]
+            except (AttributeError, TypeError, UserError) as error:
+                raise NoPictures(error) from error
+            if channels != model.opt.output_nc:
+                raise NoPictures(f"{channels} channels")
             pictures["output" + ending] = tensor2im(output)
         return pictures | ({"target": tensor2im(batch[self.answer])} if self.answer else {})
 

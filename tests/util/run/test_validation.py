@@ -132,6 +132,14 @@ def test_pairs_are_scored_against_their_other_halves(direction, tmp_path, monkey
     assert "PSNR" in page and "SSIM" in page
 
 
+@pytest.mark.slow
+def test_a_test_image_that_breaks_while_training_is_named(new_run, tmp_path):
+    data = draw_images(draw_images(tmp_path / "data"), phase="test")
+    run = new_run(f"--dataroot={data}", "--n_epochs=1", "--n_epochs_decay=0", "--cache=none", "--eval_freq=1")
+    with pytest.raises(UserError, match="testA/1.png"):
+        run(after={2: lambda: (data / "testA/1.png").write_bytes(b"")})
+
+
 SCORES = {"FID": [50.0, 30.0, 40.0, 31.0, 20.0, 20.0], "class_340": [0.1, 0.3, 0.2, 0.6, 0.6, 0.5]}
 BEST = {"FID": 5, "class_340": 4}  # of equal ones the first
 
