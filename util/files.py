@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
+from util.errors import UserError
+
 BESIDE = ".writing-"  # how the names of unfinished files begin
 MODE = 0o666 & ~(_umask := os.umask(0o077))  # of a new file: read once, since reading it sets it for all threads
 os.umask(_umask)
@@ -34,6 +36,27 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
     """Write ``content`` to ``path``: the old file or the whole new one is there at any moment."""
     with replacing(path) as beside:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def writing_to(flag: str, path: str | Path):
+    """What the disk refuses in here is a mistake in ``flag``, which names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{flag} {path} cannot be written to ({error})") from error
+
+
+@contextmanager
+def new_folder(flag: str, path: Path):
+    """``writing_to``; yield where to make a folder that becomes ``path`` on success, in place of one that is there."""
+    with writing_to(flag, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=BESIDE) as beside:
+            yield Path(beside, "new")
+            if path.exists():
+                os.replace(path, Path(beside, "old"))
+            os.replace(Path(beside, "new"), path)
 
 
 def set_aside(folder: Path, paths: Iterable[Path]) -> Path | None:

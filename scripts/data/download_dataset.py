@@ -10,26 +10,27 @@ Licences are the authors'; most sets are for research only.
 """
 
 import hashlib
-import shutil
+import http.client
 import tarfile
-import tempfile
 import urllib.error
 import urllib.request
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 import repository  # noqa: F401
 from tqdm.auto import tqdm
 
 from util.errors import UserError, run, warn
-from util.files import write_atomic
+from util.files import new_folder, write_atomic, writing_to
 from util.flag_types import ScriptParser
 from util.words import did_you_mean
 
 BERKELEY = "https://efrosgans.eecs.berkeley.edu"
 OLDER = "https://people.eecs.berkeley.edu/~taesung_park/CycleGAN/datasets"
 CUT_FILES = "https://raw.githubusercontent.com/taesungp/contrastive-unpaired-translation/master/datasets"
+UNREACHABLE = (urllib.error.URLError, ConnectionError, TimeoutError, ValueError, http.client.HTTPException)
 
 
 @dataclass(frozen=True)
@@ -42,51 +43,33 @@ class Dataset:
     files: tuple[str, ...] = ()
 
 
-def cyclegan(name: str, size: int | None = None, sha256: str | None = None) -> Dataset:
-    return Dataset((f"{BERKELEY}/cyclegan/datasets/{name}.zip", f"{OLDER}/{name}.zip"), size, sha256)
+PUBLISHED = {  # size and SHA-256 of CycleGAN's archives, as the TensorFlow Datasets project records them
+    "apple2orange": (78456409, "845a191e9af8926408ea597001cd03a452e3300a1f44a79fe329b3d59f6e3eb8"),
+    "cezanne2photo": (279885071, "3a6c10ca21f9485862f1cbd707744b9dc258954a04631271d23a3605eeb63cff"),
+    "facades": (35135868, "9a31ebf3a31b9b5cd195dd5bf62e9308e00cb94604d1019e3889ac84248695c0"),
+    "horse2zebra": (116867962, "a74d9d392eecca9966b51287a76ca126af473d9de4f3e8fc0e9cda08fa1730a1"),
+    "iphone2dslr_flower": (339964458, "8fcb5e374d631b107e1d961b8c4cd0a186aa2a4ff3e279923f4c426128de7113"),
+    "maps": (1476754427, "639534f69dbf9f36bef8d6292a7698006361221f83f0285d7c9ca78afe6e8a9e"),
+    "monet2photo": (305231073, "88f91b00fc228f97c9411fbf1880ec1d119c98f1722e4cfcfaa2fb35fac05b04"),
+    "summer2winter_yosemite": (132640856, "167fe1726807a9d22bd106b4a6c0bd7953b688af924ac1bf967439c4961e49f9"),
+    "ukiyoe2photo": (292946532, "02a2a2fb5ecf425ca1bf86aca7304377da64a2a1d3b86df54eb65e4068bf3b08"),
+    "vangogh2photo": (306590349, "362c3473e70be0944bda08d49d660eafdc2854df55d697835b8186d1d79caaff"),
+}
+PIX2PIX = ("edges2handbags", "edges2shoes", "facades", "maps", "night2day")
 
 
-def pix2pix(name: str) -> Dataset:
-    return Dataset((f"{BERKELEY}/pix2pix/datasets/{name}.tar.gz",))
+def cyclegan(name: str) -> Dataset:
+    return Dataset((f"{BERKELEY}/cyclegan/datasets/{name}.zip", f"{OLDER}/{name}.zip"), *PUBLISHED.get(name, ()))
 
 
-# Sizes and checksums are those that the TensorFlow Datasets project records.
 DATASETS = {
-    "ae_photos": cyclegan("ae_photos"),
-    "apple2orange": cyclegan(
-        "apple2orange", 78456409, "845a191e9af8926408ea597001cd03a452e3300a1f44a79fe329b3d59f6e3eb8"
-    ),
-    "cezanne2photo": cyclegan(
-        "cezanne2photo", 279885071, "3a6c10ca21f9485862f1cbd707744b9dc258954a04631271d23a3605eeb63cff"
-    ),
-    "horse2zebra": cyclegan(
-        "horse2zebra", 116867962, "a74d9d392eecca9966b51287a76ca126af473d9de4f3e8fc0e9cda08fa1730a1"
-    ),
-    "iphone2dslr_flower": cyclegan(
-        "iphone2dslr_flower", 339964458, "8fcb5e374d631b107e1d961b8c4cd0a186aa2a4ff3e279923f4c426128de7113"
-    ),
-    "monet2photo": cyclegan(
-        "monet2photo", 305231073, "88f91b00fc228f97c9411fbf1880ec1d119c98f1722e4cfcfaa2fb35fac05b04"
-    ),
-    "summer2winter_yosemite": cyclegan(
-        "summer2winter_yosemite", 132640856, "167fe1726807a9d22bd106b4a6c0bd7953b688af924ac1bf967439c4961e49f9"
-    ),
-    "ukiyoe2photo": cyclegan(
-        "ukiyoe2photo", 292946532, "02a2a2fb5ecf425ca1bf86aca7304377da64a2a1d3b86df54eb65e4068bf3b08"
-    ),
-    "vangogh2photo": cyclegan(
-        "vangogh2photo", 306590349, "362c3473e70be0944bda08d49d660eafdc2854df55d697835b8186d1d79caaff"
-    ),
-    "facades_unaligned": cyclegan(
-        "facades", 35135868, "9a31ebf3a31b9b5cd195dd5bf62e9308e00cb94604d1019e3889ac84248695c0"
-    ),
-    "maps_unaligned": cyclegan("maps", 1476754427, "639534f69dbf9f36bef8d6292a7698006361221f83f0285d7c9ca78afe6e8a9e"),
+    **{f"{name}_unaligned" if name in PIX2PIX else name: cyclegan(name) for name in ("ae_photos", *PUBLISHED)},
+    **{name: Dataset((f"{BERKELEY}/pix2pix/datasets/{name}.tar.gz",)) for name in PIX2PIX},
     "grumpifycat": Dataset((f"{BERKELEY}/CUT/datasets/grumpifycat.zip", f"{OLDER}/grumpifycat.zip")),
     "single_image_monet_etretat": Dataset(
         (f"{CUT_FILES}/single_image_monet_etretat",), files=("trainA/monet.jpg", "trainB/etretat-normandy-france.jpg")
     ),
     "afhq": Dataset(("https://www.dropbox.com/s/t9l9o3vsx2jai3z/afhq.zip?dl=1",)),
-    **{name: pix2pix(name) for name in ("edges2handbags", "edges2shoes", "facades", "maps", "night2day")},
 }
 ELSEWHERE = {
     "cityscapes": "its licence forbids passing it on: get gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip "
@@ -106,19 +89,19 @@ def main(argv: list[str] | None = None) -> None:
     add("--sha256", help="check the archive against this")
     add("--keep_archive", action="store_true", help="do not remove the archive afterwards")
     args = parser.parse_args(argv)
+    there = sorted([*DATASETS, *ELSEWHERE])
     if args.list or not args.name:
-        print("\n".join(sorted([*DATASETS, *ELSEWHERE])))
+        print("\n".join(there))
         return
     if args.name in ELSEWHERE:
         raise UserError(f"{args.name}: {ELSEWHERE[args.name]}")
     if args.name not in DATASETS:
-        there = sorted([*DATASETS, *ELSEWHERE])
         raise UserError(f"{args.name} is not known; choose from {', '.join(there)}{did_you_mean(args.name, there)}")
     target = args.out / args.name
     if target.exists():
         raise UserError(f"{target} exists already; remove it to fetch it again")
     dataset = DATASETS[args.name]
-    try:
+    with writing_to("--out", args.out):
         args.out.mkdir(parents=True, exist_ok=True)
         if dataset.files:
             fetch_files(dataset, target, args.mirror)
@@ -130,8 +113,6 @@ def main(argv: list[str] | None = None) -> None:
                 keep_checksum(archive, sha256)
             if not args.archive and not args.keep_archive:
                 archive.unlink()
-    except OSError as error:
-        raise UserError(f"--out {args.out} cannot be written to ({error})") from error
     folders = sorted(path for path in target.iterdir() if path.is_dir())
     for folder in folders:
         print(f"{folder}: {sum(path.is_file() for path in folder.rglob('*'))} files")
@@ -141,19 +122,23 @@ def addresses(dataset: Dataset, mirror: str | None) -> list[str]:
     """Those of the mirror instead of the data set's own."""
     if mirror is None:
         return list(dataset.urls)
-    return [mirror.rstrip("/") + "/" + dataset.urls[0].split("?")[0].rsplit("/", 1)[1]]
+    return [f"{mirror.rstrip('/')}/{file_name(dataset.urls[0])}"]
+
+
+def file_name(url: str) -> str:
+    return PurePosixPath(urlsplit(url).path).name
 
 
 def fetch_archive(dataset: Dataset, folder: Path, mirror: str | None) -> Path:
     """Download to ``folder`` from the first address that answers."""
     reasons = []
     for url in addresses(dataset, mirror):
-        path = folder / url.split("?")[0].rsplit("/", 1)[1]
+        path = folder / file_name(url)
         try:
             if not path.exists():
                 download(url, path)
             return path
-        except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
+        except UNREACHABLE as error:
             reasons.append(f"{url} ({getattr(error, 'reason', error)})")
     raise UserError(
         f"the archive cannot be fetched from {' nor '.join(reasons)}; check the network, name a --mirror, or fetch it "
@@ -164,18 +149,16 @@ def fetch_archive(dataset: Dataset, folder: Path, mirror: str | None) -> Path:
 def fetch_files(dataset: Dataset, target: Path, mirror: str | None) -> None:
     """A data set of single files."""
     base = addresses(dataset, mirror)[0]
-    with tempfile.TemporaryDirectory(dir=target.parent) as beside:
+    with new_folder("--out", target) as folder:
         for name in dataset.files:
-            path = Path(beside) / target.name / name
-            path.parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             try:
-                download(f"{base}/{name}", path)
-            except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
+                download(f"{base}/{name}", folder / name)
+            except UNREACHABLE as error:
                 reason = getattr(error, "reason", error)
                 raise UserError(
                     f"{base}/{name} cannot be fetched ({reason}); check the network or name a --mirror"
                 ) from error
-        (Path(beside) / target.name).rename(target)
 
 
 def download(url: str, path: Path) -> None:
@@ -218,23 +201,23 @@ def check(archive: Path, dataset: Dataset, sha256: str | None) -> str:
     with open(archive, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     wanted = sha256 or dataset.sha256
-    if wanted and found != wanted.lower():
-        size = archive.stat().st_size
+    if wanted:
+        if found == wanted.lower():
+            return found
         raise UserError(
-            f"{archive} is not the published file: its SHA-256 is {found}, not {wanted} ({size} bytes, "
-            f"{dataset.size or 'an unknown number'} expected); remove it and fetch it again"
+            f"{archive} is not the published file: its SHA-256 is {found}, not {wanted} ({archive.stat().st_size} "
+            f"bytes, {dataset.size or 'an unknown number'} expected); remove it and fetch it again"
         )
     kept = checksum_file(archive)
-    if not wanted and kept.is_file():
-        seen = kept.read_text().split()[0]
-        if found != seen:
-            raise UserError(
-                f"{archive} is not the file of last time: its SHA-256 is {found}, not {seen} as {kept} says; remove "
-                f"the archive to fetch it again, or {kept.name} to take it as it is"
-            )
-        print(f"SHA-256 {found}, as last time (no published one is known)")
-    elif not wanted:
+    if not kept.is_file():
         print(f"SHA-256 {found}: no published one is known to compare it with, so it is taken as it is")
+    elif found == (seen := kept.read_text().split()[0]):
+        print(f"SHA-256 {found}, as last time (no published one is known)")
+    else:
+        raise UserError(
+            f"{archive} is not the file of last time: its SHA-256 is {found}, not {seen} as {kept} says; remove "
+            f"the archive to fetch it again, or {kept.name} to take it as it is"
+        )
     return found
 
 
@@ -251,9 +234,9 @@ def keep_checksum(archive: Path, sha256: str) -> None:
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack into a folder beside ``target``, then rename: nothing half-unpacked, nothing outside of it."""
-    with tempfile.TemporaryDirectory(dir=target.parent) as beside:
-        folder = Path(beside) / "unpacked"
+    """Nothing half-unpacked, nothing outside of ``target``."""
+    with new_folder("--out", target) as new:
+        folder = new.with_name("unpacked")
         folder.mkdir()
         try:
             if zipfile.is_zipfile(archive):
@@ -265,21 +248,15 @@ def unpack(archive: Path, target: Path) -> None:
             raise UserError(f"{archive} cannot be unpacked ({error}); remove it and fetch it again") from error
         inside = [path for path in folder.iterdir() if path.name != "__MACOSX"]
         single = len(inside) == 1 and inside[0].is_dir()  # usual: one folder, whatever its name
-        (inside[0] if single else folder).rename(target)
+        (inside[0] if single else folder).rename(new)
 
 
 def unpack_zip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as file:
-        for member in file.infolist():
-            path = (folder / member.filename).resolve()
-            if not path.is_relative_to(folder.resolve()):
-                raise UserError(f"{archive} holds {member.filename!r}, which lies outside of it: not unpacked")
-            if member.is_dir():
-                path.mkdir(parents=True, exist_ok=True)
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with file.open(member) as source, open(path, "wb") as copy:  # links come out as small files
-                shutil.copyfileobj(source, copy)
+        for name in file.namelist():
+            if not (folder / name).resolve().is_relative_to(folder.resolve()):
+                raise UserError(f"{archive} holds {name!r}, which lies outside of it: not unpacked")
+        file.extractall(folder)  # links come out as small files
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from util import pictures
 from util.errors import UserError, run
-from util.files import replacing
+from util.files import replacing, writing_to
 from util.flag_types import ScriptParser, positive_int
 from util.pictures import list_folder, reader_for, tell
 
@@ -42,14 +42,12 @@ def main(argv: list[str] | None = None) -> None:
         sizes.append([fact.size for fact in facts])
     if not args.size:
         check_sizes(pairs, sizes)
-    try:
+    with writing_to("--fold_AB", args.fold_AB):
         for name, (a, b) in tqdm(pairs.items(), unit=" pairs", disable=None):
             path = (args.fold_AB / name).with_name(f"{name.name}.{args.format}")
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as beside:
                 side_by_side(readers[0].open(a), readers[1].open(b), args.size).save(beside, quality=95)
-    except OSError as error:
-        raise UserError(f"--fold_AB {args.fold_AB} cannot be written to ({error})") from error
     print(f"{len(pairs)} pairs in {args.fold_AB}")
 
 

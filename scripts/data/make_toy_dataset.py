@@ -24,8 +24,6 @@ A drawing depends on (seed, split, index) alone, so more images or another size 
 import colorsys
 import json
 import math
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +32,7 @@ import repository  # noqa: F401
 from PIL import Image
 
 from util.errors import UserError, run
+from util.files import new_folder
 from util.flag_types import ScriptParser
 
 PERIOD = 1 / 8  # of the stripes, in picture heights
@@ -220,15 +219,8 @@ def make_dataset(folder: Path, size: int = 64, train: int = 200, test: int = 24,
     """Draw beside ``folder`` and rename, so that it is there whole, as it was before, or not at all."""
     folder = Path(folder).resolve()
     check_replaceable(folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-") as beside:
-            draw_into(Path(beside) / "new", size, train, test, seed)
-            if folder.exists():
-                os.replace(folder, Path(beside) / "old")
-            os.replace(Path(beside) / "new", folder)
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror or error}") from None
+    with new_folder("the folder", folder) as new:
+        draw_into(new, size, train, test, seed)
 
 
 def main(arguments: list[str] | None = None) -> None:

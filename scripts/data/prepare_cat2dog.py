@@ -8,13 +8,13 @@ Files are hard links to AFHQ's where the disk allows it, else copies. ``--A wild
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import repository  # noqa: F401
 from tqdm.auto import tqdm
 
 from util.errors import UserError, run
+from util.files import new_folder
 from util.flag_types import ScriptParser
 from util.pictures import list_images
 from util.words import plural
@@ -33,17 +33,11 @@ def main(argv: list[str] | None = None) -> None:
     if out.exists():
         raise UserError(f"--out {out} exists already; remove it or choose another folder")
     sources = find_sources(args.afhq, {"A": args.A, "B": args.B})
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent) as beside:
-            for name, files in sources.items():
-                folder = Path(beside) / out.name / name
-                folder.mkdir(parents=True)
-                for file in tqdm(files, desc=name, unit=" images", disable=None):
-                    link_or_copy(file, folder / file.name, args.copy)
-            (Path(beside) / out.name).rename(out)
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written to ({error})") from error
+    with new_folder("--out", out) as new:
+        for name, files in sources.items():
+            (new / name).mkdir(parents=True)
+            for file in tqdm(files, desc=name, unit=" images", disable=None):
+                link_or_copy(file, new / name / file.name, args.copy)
     for name, files in sources.items():
         print(f"{out / name}: {plural(len(files), 'image')}")
 

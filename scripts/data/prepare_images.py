@@ -9,7 +9,6 @@ happen. The split follows from ``--seed`` alone.
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from tqdm.auto import tqdm
 
 from util.copies import find_copies, thumbnails_of
 from util.errors import UserError, run
+from util.files import new_folder
 from util.flag_types import ScriptParser, fraction, non_negative_int, positive_int
 from util.pictures import Reader, counted, find_images, list_folder, reader_for, tell
 from util.pictures import add_flags as flags_of_reading
@@ -63,14 +63,9 @@ def main(argv: list[str] | None = None) -> None:
             ask(pictures, kept, args.test_share)
         pictures = kept
     jobs = split(pictures, args.test_share, args.seed)
-    try:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=args.out.parent) as beside:
-            for name, paths in jobs.items():
-                write_folder(paths, Path(beside) / args.out.name / name, readers[name[-1]], args)
-            (Path(beside) / args.out.name).rename(args.out)
-    except OSError as error:
-        raise UserError(f"--out {args.out} cannot be written to ({error})") from error
+    with new_folder("--out", args.out) as new:
+        for name, paths in jobs.items():
+            write_folder(paths, new / name, readers[name[-1]], args)
     for name, paths in jobs.items():
         print(f"{args.out / name}: {plural(len(paths), 'image')}")
 

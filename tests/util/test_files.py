@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from util.files import replacing, write_atomic
+from util.errors import UserError
+from util.files import new_folder, replacing, write_atomic, writing_to
 
 
 def only(folder) -> list[str]:
@@ -117,3 +118,28 @@ def test_two_writers_of_one_file(tmp_path):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_atomic(tmp_path / "no" / "a", b"x")
+
+
+def test_a_folder_is_there_whole_or_as_it_was(tmp_path):
+    out = tmp_path / "deep" / "new"
+
+    def fill(text: str, error: BaseException | None = None) -> None:
+        with new_folder("--out", out) as folder:
+            folder.mkdir()
+            (folder / "a").write_text(text)
+            if error:
+                raise error
+
+    with pytest.raises(Stop):
+        fill("half", Stop())
+    assert only(tmp_path / "deep") == []
+    for text in ("one", "two"):
+        fill(text)
+    with pytest.raises(UserError, match="--out .*new cannot be written to .*No space left"):
+        fill("half", OSError(28, "No space left on device"))
+    assert (out / "a").read_text() == "two" and only(out.parent) == ["new"] and only(out) == ["a"]
+
+
+def test_a_mistake_of_another_kind_is_told_as_it_is():
+    with pytest.raises(UserError, match=r"^--size 0$"), writing_to("--out", "x"):
+        raise UserError("--size 0")

@@ -15,10 +15,11 @@ from util.errors import UserError
 
 
 class Server:
-    """Serves ``files``; keeps the Range header of each request; ``cut`` ends answers after so many bytes."""
+    """Serves ``files``; keeps the Range header of each request; ``cut`` ends answers after so many bytes; ``chunked``
+    answers do not tell their length and end within a chunk."""
 
     def __init__(self):
-        self.files, self.ranges, self.cut, self.ranged = {}, [], None, True
+        self.files, self.ranges, self.cut, self.ranged, self.chunked = {}, [], None, True, False
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -32,6 +33,10 @@ class Server:
                 if start and start >= len(content):
                     return self.send_error(416)
                 self.send_response(206 if start else 200)
+                if server.chunked:
+                    self.send_header("Transfer-Encoding", "chunked")
+                    self.end_headers()
+                    return self.wfile.write(b"%x\r\n" % len(content) + content[:100])
                 self.send_header("Content-Length", str(len(content) - start))
                 self.end_headers()
                 self.wfile.write(content[start:][: server.cut])
@@ -106,6 +111,14 @@ def test_a_broken_download_goes_on(known, server, tmp_path):
     fetch(tmp_path)
     assert server.ranges == [None, "bytes=100-"]
     assert (tmp_path / "horse2zebra" / "trainB" / "3.jpg").exists()
+
+
+def test_an_answer_without_a_length_that_ends_early(known, server, tmp_path):
+    server.chunked = True
+    with pytest.raises(UserError, match="cannot be fetched from .*IncompleteRead"):
+        fetch(tmp_path)
+    server.chunked = False
+    fetch(tmp_path)
 
 
 def begun(server, tmp_path, content=None):
