@@ -67,14 +67,13 @@ def segmentation_scores(confusion: np.ndarray) -> dict[str, float]:
     A class that no pixel truly is has no accuracy, one that is neither true nor predicted has no IoU; means
     leave it out.
     """
-    right, true, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    right, true = np.diag(confusion), confusion.sum(1)
     if not true.sum():
         raise UserError("no pixel of the label maps belongs to a class; check --labels and --label_kind")
     with np.errstate(invalid="ignore"):
-        iou = right / (true + predicted - right)
         accuracy = right / true
     return {
-        "mean_iou": float(np.nanmean(iou)),
+        "mean_iou": float(np.nanmean(class_ious(confusion))),
         "pixel_accuracy": float(right.sum() / true.sum()),
         "class_accuracy": float(np.nanmean(accuracy)),
     }

@@ -182,7 +182,6 @@ class Evaluator:
     def _warn_of_few(self, images: int, references: int, dims: int) -> None:
         if min(images, references) < dims:
             self._warn_once(
-                "few",
                 f"{self.space.metric_name('F')} of {images} translations and {references} real images, fewer "
                 f"than its {dims} features: it is too high, and to be compared at equal counts only; "
                 f"{self.space.metric_name('K')} has no such bias",
@@ -192,14 +191,13 @@ class Evaluator:
         if len(made | real) > 1:
             side = min(min(size) for size in made)
             self._warn_once(
-                "sizes",
                 f"translations are {in_words(made)}, real images {in_words(real)}: the size itself enters the "
                 f"distance; --size {side} brings all to {side}x{side} first",
             )
 
-    def _warn_once(self, about: str, message: str) -> None:
-        if about not in self.warned:
-            self.warned.add(about)
+    def _warn_once(self, message: str) -> None:
+        if message not in self.warned:
+            self.warned.add(message)
             warnings.warn(message, stacklevel=4)
 
 

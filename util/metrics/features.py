@@ -6,7 +6,7 @@ registers.
 
 import hashlib
 import socket
-from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -20,7 +20,7 @@ from torch_fidelity.utils import create_feature_extractor
 from util.errors import UserError
 from util.metrics import effnet
 from util.metrics.images import RESIZES, to_network_size
-from util.precision import no_autocast
+from util.precision import configured, no_autocast
 
 INCEPTION = "inception-v3-compat"  # torch-fidelity's name for what we call inception
 
@@ -71,13 +71,12 @@ class FeatureSpace:
 
     def __call__(self, images: list[np.ndarray]) -> dict[str, torch.Tensor]:
         """(H, W, 3) uint8 each, of any sizes."""
+        inputs = (to_network_size(image, self.size, self.resize) for image in images)
         parts = []
-        with torch.no_grad(), _full_precision(self.device):
-            for batch in _equal_shapes([to_network_size(image, self.size, self.resize) for image in images]):
-                parts.append([f.float().cpu() for f in self._forward(torch.stack(batch).to(self.device))])
-        return {
-            layer: torch.cat(features) for layer, features in zip(self.layers, zip(*parts, strict=True), strict=True)
-        }
+        with torch.no_grad(), no_autocast(self.device), configured("fp32"):  # a training's would shift the scores
+            for _, batch in groupby(inputs, key=lambda tensor: tensor.shape):
+                parts.append([f.float().cpu() for f in self._forward(torch.stack(list(batch)).to(self.device))])
+        return dict(zip(self.layers, map(torch.cat, zip(*parts, strict=True)), strict=True))
 
     def _forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if batch.dtype == torch.uint8 or self.name == effnet.NAME:
@@ -163,25 +162,3 @@ def _fingerprint(network: torch.nn.Module) -> str:
     for key, value in network.state_dict().items():
         digest.update(key.encode() + value.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _equal_shapes(tensors: list[torch.Tensor]) -> list[list[torch.Tensor]]:
-    """Neighbours of one shape together."""
-    groups = []
-    for tensor in tensors:
-        if not groups or groups[-1][0].shape != tensor.shape:
-            groups.append([])
-        groups[-1].append(tensor)
-    return groups
-
-
-@contextmanager
-def _full_precision(device: torch.device):
-    """float32 as it is: a training's autocast and TF32 would shift the scores."""
-    matmul = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with no_autocast(device), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(matmul)

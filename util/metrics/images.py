@@ -13,13 +13,7 @@ from util.errors import UserError
 from util.images import result_name
 from util.pictures import Reader, find_images
 
-FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "box": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+FILTERS = {kind.name.lower(): kind for kind in Image.Resampling}
 # How an image is brought to the size that a feature network takes.
 RESIZES = {
     "pillow": "Pillow bicubic on 8 bits, antialiased",
