@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -52,7 +53,7 @@ def is_copy(a: Image.Image, b: Image.Image) -> bool:
     size = [max(1, round(side * min(1, LONGEST / max(size)))) for side in size]
     x, y = (np.asarray(image.resize(size, Image.LANCZOS), dtype=np.float32) for image in (a, b))
     contrast = _contrast(x, y)
-    if _rms(x - y) > SAME * contrast or _largest_block((x - y).mean(axis=2, keepdims=True)) > SAME_BLOCK * contrast:
+    if _rms(x - y) > SAME * contrast or _largest_block((x - y).mean(axis=2)) > SAME_BLOCK * contrast:
         return False
     return _rms(x - y) <= _least_shifted(x, y)  # otherwise the camera or the object has moved
 
@@ -83,14 +84,9 @@ def _rms(difference: np.ndarray) -> float:
 
 
 def _largest_block(difference: np.ndarray) -> float:
-    """Largest mean of 8 x 8 pixels, at distances of 4."""
-    height, width = difference.shape[:2]
-    ys, xs = range(0, max(1, height - 7), 4), range(0, max(1, width - 7), 4)
-    sums = np.pad(difference.cumsum(0, dtype=np.float64).cumsum(1), ((1, 0), (1, 0), (0, 0)))
-    top, left = np.array(ys), np.array(xs)
-    bottom, right = np.minimum(top + 8, height), np.minimum(left + 8, width)
-    total = sums[bottom][:, right] - sums[top][:, right] - sums[bottom][:, left] + sums[top][:, left]
-    return float(np.abs(total / ((bottom - top)[:, None, None] * (right - left)[:, None])).max())
+    """Largest mean of 8 x 8 pixels, at distances of 4, of (H, W)."""
+    sides = [min(8, side) for side in difference.shape]
+    return float(np.abs(sliding_window_view(difference, sides)[::4, ::4].mean(axis=(2, 3))).max())
 
 
 def _least_shifted(x: np.ndarray, y: np.ndarray) -> float:
