@@ -1,5 +1,6 @@
 """Tensors in [-1, 1] to 8-bit pictures, and to disk."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +47,8 @@ def save_image(array: np.ndarray, path: str | Path, aspect_ratio: float = 1.0) -
 def result_name(path: str, used: set[str]) -> str:
     """The file's base name; where another image has it already, the folder's name in front, then a number."""
     path = Path(path)
-    names = [path.stem, f"{path.parent.name}_{path.stem}"]
-    name = next((n for n in names if n not in used), None) or next(
-        n for i in range(2, len(used) + 3) if (n := f"{names[1]}_{i}") not in used
-    )
+    longer = f"{path.parent.name}_{path.stem}"
+    names = itertools.chain([path.stem, longer], (f"{longer}_{i}" for i in itertools.count(2)))
+    name = next(name for name in names if name not in used)
     used.add(name)
     return name

@@ -184,7 +184,7 @@ class Evaluator:
             self._warn_once(
                 f"{self.space.metric_name('F')} of {images} translations and {references} real images, fewer "
                 f"than its {dims} features: it is too high, and to be compared at equal counts only; "
-                f"{self.space.metric_name('K')} has no such bias",
+                f"{self.space.metric_name('K')} has no such bias"
             )
 
     def _warn_of_sizes(self, made: set, real: set) -> None:
@@ -192,7 +192,7 @@ class Evaluator:
             side = min(min(size) for size in made)
             self._warn_once(
                 f"translations are {in_words(made)}, real images {in_words(real)}: the size itself enters the "
-                f"distance; --size {side} brings all to {side}x{side} first",
+                f"distance; --size {side} brings all to {side}x{side} first"
             )
 
     def _warn_once(self, message: str) -> None:

@@ -1,8 +1,9 @@
 """What several runs of several experiments have in common: curves and scores over seeds, read from their records."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +60,9 @@ def training_seconds(rows: list[dict]) -> np.ndarray:
     return np.cumsum(images / speed)
 
 
-def names(rows: list[tuple]) -> list[str]:
+def names(rows: Iterable[dict]) -> list[str]:
     """Of all losses or scores that occur, in the order in which they do."""
-    return list(dict.fromkeys(name for row in rows for name in row[-1]))
+    return list(dict.fromkeys(chain.from_iterable(rows)))
 
 
 def last_and_best(run: Run, score: str) -> tuple[float, float, int] | None:
@@ -132,7 +133,7 @@ def contrastive_term(run: Run) -> dict[str, float]:
     decoupled = run.options.get("nce_loss") in ("dce", "hdce")  # their gradient stays where their value is zero
     found = {name: float(np.mean(flags)) for name, flags in found.items() if flags and not decoupled}
     tail = [row for _, row in rows[-max(1, len(rows) // 10) :]]
-    for name in names([(row,) for row in tail]):
+    for name in names(tail):
         if name.startswith("similarity_"):
             _, kind, layer = name.split("_")
             found[f"{kind} {layer}"] = float(np.mean([row[name] for row in tail]))

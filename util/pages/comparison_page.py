@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -33,37 +34,37 @@ def write(out: Path, title: str, header: dict, experiments: Experiments, samples
     with "output" are its own, others (input, truth) common to all.
     """
     out.mkdir(parents=True, exist_ok=True)
-    scored, contrast = score_table(experiments), contrast_table(experiments)
-    score_names = names([row for runs in experiments.values() for run in runs for row in run.scores])
-    losses = names([row for runs in experiments.values() for run in runs for row in run.losses[:1] + run.losses[-1:]])
+    every_run = list(chain.from_iterable(experiments.values()))
+    scores = names(row for run in every_run for *_, row in run.scores)
+    losses = names(row for run in every_run for _, row in run.losses[:1] + run.losses[-1:])
+    contrast = {title: [contrastive_term(run) for run in runs] for title, runs in experiments.items()}
+    score_rows, contrast_rows = score_table(experiments, scores), contrast_table(contrast)
     sections = [
         ("Scores", "Mean ± standard deviation over the runs. Last: where training ended; best: the best epoch of each "
-         "run by the score itself (its epochs in brackets). An arrow says which way is better.", table(*scored)),
+         "run by the score itself (its epochs in brackets). An arrow says which way is better.", table(*score_rows)),
         ("The contrastive term", "Quiet: the share of recorded steps in which the contrastive loss of x was below "
          "0.001 lambda_NCE, that is practically zero. Positive, negative: mean cosine of a query with its positive and "
-         "with its negatives at each layer, over the last tenth of the record.", table(*contrast)),
+         "with its negatives at each layer, over the last tenth of the record.", table(*contrast_rows)),
         ("Samples", "The last weights of the first run of each experiment, on the first test images.",
          samples_table(samples)),
         *(
             (f"{what} over {x}", "", plots(*drawn))
-            for what, make, which in (("Scores", score_curve, score_names), ("Losses", loss_curve, losses))
+            for what, make, which in (("Scores", score_curve, scores), ("Losses", loss_curve, losses))
             for x in ("images", "time")
             if any(drawn := [curves(experiments, make, name, x == "time", make is score_curve) for name in which])
         ),
     ]  # fmt: skip
     body = [(tags.h2(title), tags.p(text) if text else "", content) for title, text, content in sections]
     write_atomic(out / "index.html", html.page(("report",), title, html.terms(header), [tags.main(body)]))
-    write_atomic(out / "table.md", f"{markdown(*scored)}\n{markdown(*contrast)}")
+    write_atomic(out / "table.md", f"{markdown(*score_rows)}\n{markdown(*contrast_rows)}")
     values = {title: [run.scores for run in runs] for title, runs in experiments.items()}
-    contrast = {title: [contrastive_term(run) for run in runs] for title, runs in experiments.items()}
     write_atomic(out / "scores.json", json.dumps({"scores": values, "contrast": contrast}, indent=1) + "\n")
-    return markdown(*scored)
+    return markdown(*score_rows)
 
 
-def score_table(experiments: Experiments) -> tuple[list[str], list[list[str]]]:
+def score_table(experiments: Experiments, scores: list[str]) -> tuple[list[str], list[list[str]]]:
     """Last and best of every score, over the seeds; a row for G and one for its average."""
-    found = names([row for runs in experiments.values() for run in runs for row in run.scores])
-    plain = list(dict.fromkeys(name.removesuffix(EMA) for name in found))
+    plain = list(dict.fromkeys(name.removesuffix(EMA) for name in scores))
     head = ["experiment", "runs"]
     for name in plain:
         arrow = "↑" if higher_is_better(name) else "↓"
@@ -81,10 +82,9 @@ def score_table(experiments: Experiments) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
-def contrast_table(experiments: Experiments) -> tuple[list[str], list[list[str]]]:
-    """What ``contrastive_term`` finds, over the seeds."""
-    found = {title: [contrastive_term(run) for run in runs] for title, runs in experiments.items()}
-    columns = names([(row,) for rows in found.values() for row in rows])
+def contrast_table(found: dict[str, list[dict[str, float]]]) -> tuple[list[str], list[list[str]]]:
+    """What ``contrastive_term`` found of each run, over the seeds."""
+    columns = names(chain.from_iterable(found.values()))
     rows = [[title, str(len(each)), *(number([r[c] for r in each if c in r]) for c in columns)]
             for title, each in found.items()]  # fmt: skip
     return ["experiment", "runs", *columns], rows

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from util.pages.comparison import Run, spread
+from util.pages.comparison import Run, names, spread
+from util.pages.plots import markdown
 
 CONFIDENCE = 0.95
 Values = dict[str, dict[str, list[float]]]  # experiment -> score -> its value by seed
@@ -54,16 +55,16 @@ def difference_tables(experiments: dict[str, list[Run]], against: str | None, ra
     text = ""
     if against:
         last = values_at(experiments, dict.fromkeys(experiments, math.inf))
-        text += f"\nLast epoch, difference to {against}:\n\n{difference_table(last, against)}\n"
+        text += f"\nLast epoch, difference to {against}:\n\n{difference_table(last, against)}"
     if rates:
         time = min(
             max(at for run in runs for at, _, _ in run.scores) * rates[name] for name, runs in experiments.items()
         )
         images = {name: time / rates[name] for name in experiments}
         values = values_at(experiments, images)
-        text += f"\nAfter {time:.0f} seconds of each, at the given seconds an image:\n\n{value_table(values, images)}\n"
+        text += f"\nAfter {time:.0f} seconds of each, at the given seconds an image:\n\n{value_table(values, images)}"
         if against:
-            text += f"\nThen, difference to {against}:\n\n{difference_table(values, against)}\n"
+            text += f"\nThen, difference to {against}:\n\n{difference_table(values, against)}"
     return text
 
 
@@ -71,7 +72,7 @@ def values_at(experiments: dict[str, list[Run]], images: dict[str, float]) -> Va
     """Scores after so many images, between evaluations in a line, those of the nearest outside."""
     found = {}
     for name, runs in experiments.items():
-        scores = dict.fromkeys(score for run in runs for _, _, row in run.scores for score in row)
+        scores = names(row for run in runs for *_, row in run.scores)
         curves = {s: [[(at, row[s]) for at, _, row in run.scores if s in row] for run in runs] for s in scores}
         found[name] = {
             s: [float(np.interp(images[name], *zip(*c, strict=True))) for c in each if c] for s, each in curves.items()
@@ -80,29 +81,23 @@ def values_at(experiments: dict[str, list[Run]], images: dict[str, float]) -> Va
 
 
 def value_table(values: Values, images: dict[str, float]) -> str:
-    names = list(dict.fromkeys(name for found in values.values() for name in found))
-    rows = []
+    columns, rows = names(values.values()), []
     for experiment, found in values.items():
-        spreads = {name: spread(found[name]) for name in names if found.get(name)}
-        shown = [f"{spreads[name][0]:.4g} ± {spreads[name][1]:.2g}" if name in spreads else "–" for name in names]
+        shown = ["{:.4g} ± {:.2g}".format(*spread(found[name])) if found.get(name) else "–" for name in columns]
         rows.append([experiment, f"{images[experiment]:.0f}", *shown])
-    return markdown(["experiment", "images", *names], rows)
+    return markdown(["experiment", "images", *columns], rows)
 
 
 def difference_table(values: Values, baseline: str) -> str:
     """Each against ``baseline``'s; those that differ after Holm's correction over the whole table stand in bold. Where
     one has more seeds, the first ones of both count."""
-    names = list(dict.fromkeys(name for found in values.values() for name in found))
-    found = {}
+    columns, found = names(values.values()), {}
     for experiment in values.keys() - {baseline}:
-        for name in names:
+        for name in columns:
             pairs = list(zip(values[experiment].get(name, []), values[baseline].get(name, []), strict=False))
             if pairs:
                 found[experiment, name] = paired_difference(*zip(*pairs, strict=True))
     tell_apart(list(found.values()))
     others = [experiment for experiment in values if experiment != baseline]
-    return markdown(["experiment", *names], [[e, *(str(found.get((e, name), "–")) for name in names)] for e in others])
-
-
-def markdown(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+    rows = [[other, *(str(found.get((other, name), "–")) for name in columns)] for other in others]
+    return markdown(["experiment", *columns], rows)
