@@ -4,8 +4,8 @@ A patch of the translation (the query) must be closer to the patch of the source
 positive) than to other patches (the negatives). One step: translate -> D -> G, F.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -16,8 +16,8 @@ from models.base_model import BaseModel
 from models.losses import GANLoss, as_one_image, contrastive_loss, mean_similarities
 from util.devices import from_host
 from util.errors import UserError
-from util.flag_types import layer_list, non_negative, non_negative_int, positive, positive_int, str2bool
-from util.launches import each_layer, go_together
+from util.flag_types import SWITCH, layer_list, non_negative, non_negative_int, positive, positive_int
+from util.launches import each_layer
 from util.loggers.base import COLLAPSED
 
 # "Fast": no identity branch, a stronger contrastive loss, mirrored inputs, half the epochs.
@@ -34,8 +34,7 @@ class Branch:
 
     def detach(self) -> "Branch":
         """The same without gradient."""
-        lists = {name: [x.detach() for x in tensors] for name, tensors in vars(self).items()}
-        return replace(self, **lists)
+        return Branch(*([feature.detach() for feature in layers] for layers in vars(self).values()))
 
 
 @dataclass
@@ -66,28 +65,17 @@ class CUTModel(BaseModel):
         add = parser.add_argument
         add("--lambda_GAN", type=non_negative, default=1.0, help="weight of the adversarial loss GAN(G(X))")
         add("--lambda_NCE", type=non_negative, default=1.0, help="weight of the contrastive loss NCE(G(X), X)")
-        add(
-            "--nce_idt",
-            type=str2bool,
-            nargs="?",
-            const=True,
-            default=False,
-            help="also NCE(G(Y), Y), the identity loss",
-        )
+        add("--nce_idt", **SWITCH, default=False, help="also NCE(G(Y), Y), the identity loss")
         add("--nce_layers", type=layer_list, default="0,4,8,12,16", help="G's layers whose features are compared")
-        add("--nce_includes_all_negatives_from_minibatch", type=str2bool, nargs="?", const=True, default=False,
+        add("--nce_includes_all_negatives_from_minibatch", **SWITCH, default=False,
             help="negatives from all images of the batch, for small crops")  # fmt: skip
-        add(
-            "--netF",
-            default="mlp_sample",
-            choices=["sample", "reshape", "mlp_sample"],
-            help="how features are projected",
-        )
+        netF = ["sample", "reshape", "mlp_sample"]
+        add("--netF", default="mlp_sample", choices=netF, help="how features are projected")
         add("--netF_nc", type=positive_int, default=256, help="channels of the projection")
         add("--nce_T", type=positive, default=0.07, help="temperature of the contrastive loss")
         add("--num_patches", type=non_negative_int, default=256, help="patches a layer; 0: all positions")
         hard_negatives.add_options(parser)
-        add("--flip_equivariance", type=str2bool, nargs="?", const=True, default=False,
+        add("--flip_equivariance", **SWITCH, default=False,
             help="mirror G's input in half of the steps and compare mirrored features")  # fmt: skip
 
     def __init__(self, opt):
@@ -140,37 +128,33 @@ class CUTModel(BaseModel):
             self.fake_B = self.netG(self.real_A)
             return None
         opt = self.opt
-        pair = [self.real_A, self.real_B] if opt.nce_idt else [self.real_A]
+        sources = [self.real_A, self.real_B] if opt.nce_idt else [self.real_A]
         mirrored = opt.flip_equivariance and self.draw_flip()
-        if len({images.shape[2:] for images in pair}) == 1:
-            translations, branches = self.encode(pair, mirrored)
-        else:  # images of sizes of their own, as --preprocess none leaves them
-            translations, branches = [], []
-            for images in pair:
-                translation, branch = self.encode([images], mirrored)
-                translations += translation
-                branches += branch
+        one_size = len({images.shape[2:] for images in sources}) == 1
+        together = [sources] if one_size else [[images] for images in sources]  # as --preprocess none leaves them
+        passes = [self.encode(images, mirrored) for images in together]
+        translations = [images for fakes, _ in passes for images in fakes]
+        branches = [branch for _, encoded in passes for branch in encoded]
         fake_B, idt_B = translations if opt.nce_idt else (translations[0], None)
         self.fake_B = fake_B.detach()  # for those who look
         if opt.nce_idt:
             self.idt_B = idt_B.detach()
         return Step(self.real_A, self.real_B, fake_B, idt_B, branches)
 
-    def encode(self, sources: list[Tensor], mirrored: bool) -> tuple[list[Tensor], list[Branch]]:
+    def encode(self, sources: Sequence[Tensor], mirrored: bool) -> tuple[Sequence[Tensor], list[Branch]]:
         """Translation and branch of each batch of source images, all in one pass; no branches with lambda_NCE 0."""
         real = torch.cat(sources) if len(sources) > 1 else sources[0]
         fake, source = self.netG(real.flip(3) if mirrored else real, self.nce_layers)
+        count = len(sources[0])
         if self.opt.lambda_NCE == 0:
-            return split(fake, sources), []
+            return fake.split(count), []
         translation = self.netG(fake, self.nce_layers, encode_only=True)
         if mirrored:  # the translations' features go back to the frame of the sources, which need their own pass
             translation = [f.flip(3) for f in translation]
             with torch.set_grad_enabled(self.negatives_reach_source()):
                 source = self.netG(real, self.nce_layers, encode_only=True)
-        of_sources = zip(*(split(f, sources) for f in source), strict=True)
-        of_translations = zip(*(split(f, sources) for f in translation), strict=True)
-        pairs = zip(of_sources, of_translations, strict=True)
-        return split(fake, sources), [Branch(list(s), list(t)) for s, t in pairs]
+        pairs = zip(by_batch(source, count), by_batch(translation, count), strict=True)
+        return fake.split(count), [Branch(*features) for features in pairs]
 
     def summarize(self, branches: list[Branch]) -> None:
         """Give each branch its ``summary``, where negatives are made from one; not in CUT."""
@@ -289,9 +273,6 @@ class CUTModel(BaseModel):
         return self.rng.random() < 0.5
 
 
-def split(images: Tensor, batches: list[Tensor]) -> list[Tensor]:
-    """``images`` is made of all ``batches``, which are of one size, in their order: the part of each."""
-    count = len(batches[0])
-    if go_together(batches):  # one operation in the backward pass, too; a CPU keeps to slices
-        return list(images.split(count))
-    return [images[i : i + count] for i in range(0, len(images), count)]
+def by_batch(features: list[Tensor], count: int) -> list[list[Tensor]]:
+    """The features of each batch of ``count`` images, which lie one after the other."""
+    return [list(layers) for layers in zip(*(feature.split(count) for feature in features), strict=True)]

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from models.losses import info_nce, patch_similarities
 from util.errors import UserError, warn
-from util.flag_types import non_negative, positive, positive_int, str2bool
+from util.flag_types import SWITCH, non_negative, positive, positive_int
 
 OWN = -10.0  # stands for the own key's cosine, as in CUT: its exp(OWN / T) is nothing
 ROUNDS = 50  # of Sinkhorn's algorithm
@@ -116,7 +116,7 @@ FLAGS_OF |= dict.fromkeys(("HDCE_gamma", "HDCE_gamma_min", "use_curriculum", "st
 
 def add_options(parser) -> None:
     """The flags of the losses, under their published names; ``--lambda_NCE`` plays lambda_HDCE's part."""
-    add, flag = parser.add_argument, dict(type=str2bool, nargs="?", const=True, default=False)
+    add = parser.add_argument
     add("--nce_loss", default="patchnce", choices=["patchnce", "monce", "dce", "hdce"],
         help="contrastive loss: CUT's, MoNCE, decoupled, or decoupled with hard weights")  # fmt: skip
     add("--cost_type", default="hard", choices=["hard", "easy"], help="monce: which patches weigh more")
@@ -124,8 +124,8 @@ def add_options(parser) -> None:
     add("--neg_term_weight", type=positive, default=1.0, help="monce: weight of all negatives")
     add("--HDCE_gamma", type=positive, default=1.0, help="hdce: the larger, the more equal the weights")
     add("--HDCE_gamma_min", type=positive, default=1.0, help="hdce: the last epoch's, with --use_curriculum")
-    add("--use_curriculum", **flag, help="hdce: from --HDCE_gamma to --HDCE_gamma_min over the epochs")
-    add("--step_gamma", **flag, help="hdce: gamma 1 after --step_gamma_epoch")
+    add("--use_curriculum", **SWITCH, default=False, help="hdce: from --HDCE_gamma to --HDCE_gamma_min over the epochs")
+    add("--step_gamma", **SWITCH, default=False, help="hdce: gamma 1 after --step_gamma_epoch")
     add("--step_gamma_epoch", type=positive_int, default=200, help="hdce: see --step_gamma")
     add("--lambda_SRC", type=non_negative, default=0.0,
         help="weight of SRC: patches of a translation are alike where those of its source are")  # fmt: skip

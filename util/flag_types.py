@@ -126,4 +126,5 @@ def seconds(text: str) -> float:
     return positive(text[:-1]) * unit if unit else positive(text)
 
 
+SWITCH: dict = dict(type=str2bool, nargs="?", const=True)  # --flag, --flag true, --flag false
 METAVARS |= {count_or_inf: "N", seconds: "TIME", layer_list: "LAYERS", str2bool: "true|false", part: "I/N"}

@@ -54,11 +54,8 @@ def add_flags(add: Callable) -> None:
     """``--name``, ``--weights`` and what chooses among an experiment's; ``add`` is a parser's ``add_argument``."""
     add("--name", help="the experiment in --checkpoints_dir")
     add("--checkpoints_dir", default=Path("checkpoints"), type=Path, help="folder of all experiments")
-    add(
-        "--weights",
-        metavar="FILE|NAME",
-        help="instead of --name: a generator's .pth file, or weights in the repository",
-    )
+    what = "instead of --name: a generator's .pth file, or weights in the repository"
+    add("--weights", metavar="FILE|NAME", help=what)
     add("--epoch", default="latest", help="latest, best or an epoch's number")
     add("--ema", action="store_true", help="the averaged weights, EPOCH_net_G_ema.pth")
     add("--net", help="another network than the trained direction's: G_B of CycleGAN")
