@@ -33,6 +33,12 @@ def images(tmp_path_factory):
     return draw_images(tmp_path_factory.mktemp("images"))
 
 
+@pytest.fixture(scope="module")
+def more_images(tmp_path_factory):
+    """Four steps an epoch on two ranks: a signal after the first counts after the third."""
+    return draw_images(tmp_path_factory.mktemp("more_images"), a=8)
+
+
 def flags_for(folder, images, *flags):
     start = [f"--checkpoints_dir={folder.parent}", f"--name={folder.name}", f"--dataroot={images}"]
     return [*start, *FLAGS, *CONTRASTIVE, *flags]
@@ -119,6 +125,39 @@ def trained(rank, flags, after=None):
         return end.code
 
 
+def collectives_by_step(rank, flags):
+    """How many collectives this rank joined from one step's end to the next."""
+    from util.loggers import Loggers
+
+    joined = []
+    Loggers.step = lambda loggers, progress: joined.append(distributed.Here.joined)
+    trained(rank, flags)
+    return np.diff(joined).tolist()
+
+
+def test_a_step_joins_the_gradients_collectives_alone(images, tmp_path):
+    """Those of D, N, and G with F. Whether to stop and whether to save travel with them; the first step's losses are
+    recorded besides, and between two epochs whether to stop is asked alone."""
+    flags = flags_for(tmp_path / "run", images, "--model=negcut", "--print_freq=1000", "--n_epochs=1")
+    assert run_ranks(2, collectives_by_step, flags) == [[3 + 1, 3 + 1, 3]] * 2
+
+
+def refused_by_the_first(rank):
+    def find():
+        assert rank == 0
+        raise UserError("there is no folder x")
+
+    distributed.start_sharing(again="start again")
+    try:
+        return distributed.by_first(find)
+    except UserError as error:
+        return str(error)
+
+
+def test_what_the_first_rank_refuses_is_told_by_all():
+    assert run_ranks(2, refused_by_the_first) == ["there is no folder x"] * 2
+
+
 def resume_flags(folder):
     return [f"--checkpoints_dir={folder.parent}", f"--name={folder.name}", "--gpu_ids=-1", "--continue_train"]
 
@@ -127,13 +166,13 @@ def record_of(folder):
     return Run(folder, None).record
 
 
-def test_interrupted_and_resumed_equals_uninterrupted_on_two_ranks(images, tmp_path):
+def test_interrupted_and_resumed_equals_uninterrupted_on_two_ranks(more_images, tmp_path):
     """The signal reaches one of the ranks; every rank has its own numbers, and gets them back."""
-    flags = ["--model=negcut", "--num_threads=1", "--flip_equivariance"]
+    flags = ["--model=negcut", "--num_threads=1", "--flip_equivariance", "--n_epochs=1"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert run_ranks(2, trained, flags_for(whole, images, *flags)) == [0, 0]
-    assert run_ranks(2, trained, flags_for(parts, images, *flags), (1, 1, "SIGTERM")) == [INTERRUPTED] * 2
-    assert checkpoints.load(parts / "latest_state.pt")["position"]["epoch_images"] == 2
+    assert run_ranks(2, trained, flags_for(whole, more_images, *flags)) == [0, 0]
+    assert run_ranks(2, trained, flags_for(parts, more_images, *flags), (1, 1, "SIGTERM")) == [INTERRUPTED] * 2
+    assert checkpoints.load(parts / "latest_state.pt")["position"]["epoch_images"] == 6
     assert run_ranks(2, trained, resume_flags(parts), (0, 2, "SIGINT")) == [INTERRUPTED] * 2
     assert run_ranks(2, trained, resume_flags(parts)) == [0, 0]
     states = [checkpoints.load(folder / "latest_state.pt") for folder in (whole, parts)]
@@ -141,7 +180,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_on_two_ranks(images, tmp_p
         assert first_difference(states[0][key], states[1][key]) is None
     assert first_difference(*(state["rng"]["patches"] for state in states[0]["ranks"])) is not None
     assert record_of(whole) == record_of(parts)
-    assert [row["total_images"] for row in record_of(whole)] == [2, 4, 6, 8, 10, 12]
+    assert [row["total_images"] for row in record_of(whole)] == [2, 4, 6, 8, 10, 12, 14, 16]
 
 
 def trained_elsewhere(rank, flags, folders, after=None):
@@ -168,17 +207,17 @@ def test_rank_0_alone_needs_the_state_and_the_saved_options(images, tmp_path):
         assert first_difference(states[0][key], states[1][key]) is None
 
 
-def test_a_run_goes_from_two_ranks_to_one_to_three(images, tmp_path):
+def test_a_run_goes_from_two_ranks_to_one_to_three(more_images, tmp_path):
     folder = tmp_path / "run"
-    flags = flags_for(folder, images, "--model=cut", "--save_epoch_freq=1", "--n_epochs=4")
-    assert run_ranks(2, trained, flags, (0, 3, "SIGUSR1")) == [INTERRUPTED] * 2
+    flags = flags_for(folder, more_images, "--model=cut", "--save_epoch_freq=1", "--n_epochs=2")
+    assert run_ranks(2, trained, flags, (0, 1, "SIGUSR1")) == [INTERRUPTED] * 2
     assert run_ranks(1, trained, resume_flags(folder), (0, 3, "SIGUSR1")) == [INTERRUPTED]
     assert run_ranks(3, trained, resume_flags(folder)) == [0] * 3
     rows = [(row["epoch"], row["epoch_images"]) for row in record_of(folder)]
-    two, one = [(1, 2), (1, 4), (2, 2)], [(2, 3), (2, 4), (3, 1)]
-    assert rows == two + one + [(3, 4), (3, 7)] + [(epoch, seen) for epoch in (4, 5) for seen in (3, 6)]
+    two, one = [(1, 2), (1, 4), (1, 6)], [(1, 7), (1, 8), (2, 1)]
+    assert rows == two + one + [(2, 4), (2, 7), (2, 10)] + [(3, 3), (3, 6), (3, 9)]
     assert len(checkpoints.load(folder / "latest_state.pt")["ranks"]) == 3
-    assert {path.name.split("_")[0] for path in folder.glob("*_net_G.pth")} == {"1", "2", "3", "4", "5", "latest"}
+    assert {path.name.split("_")[0] for path in folder.glob("*_net_G.pth")} == {"1", "2", "3", "latest"}
 
 
 def bad_on_one_rank(rank, flags):

@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -91,6 +92,23 @@ def make_current(device: torch.device) -> None:
 def from_host(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """A copy on ``device`` that is not waited for: by way of pinned memory, which alone allows it."""
     return (tensor.pin_memory() if kind_of(device).pins else tensor).to(device, non_blocking=True)
+
+
+def to_host_later(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """A copy on the host that is waited for only when it is called for."""
+    if not kind_of(tensor.device).pins:
+        copy = tensor.to("cpu", copy=True)
+        return lambda: copy
+    pinned = torch.empty_like(tensor, device="cpu").pin_memory()
+    pinned.copy_(tensor, non_blocking=True)
+    arrived = torch.Event(tensor.device)
+    arrived.record()
+
+    def wait() -> torch.Tensor:
+        arrived.synchronize()
+        return pinned
+
+    return wait
 
 
 def keep_memory(device: torch.device) -> None:

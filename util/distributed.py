@@ -100,16 +100,17 @@ def is_distributed() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
-def average_gradients(gradients: list[torch.Tensor]) -> None:
-    """The mean over all ranks, in place: one all-reduce of all gradients laid flat."""
-    if not is_distributed():
-        return
-    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+def average_gradients(gradients: list[torch.Tensor], numbers: Iterable[float] = ()) -> tuple[torch.Tensor, ...]:
+    """The mean over all ranks, in place: one all-reduce of all gradients laid flat. ``numbers`` travel with them; their
+    means stay on the device."""
+    travelling = [gradients[0].new_full((1,), number) for number in numbers]  # a copy from the host would wait
+    flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), *travelling])
     with _together():
         dist.all_reduce(flat)
     flat /= dist.get_world_size()
-    parts = flat.split([gradient.numel() for gradient in gradients])
+    *parts, means = flat.split([*(gradient.numel() for gradient in gradients), len(travelling)])
     torch._foreach_copy_(gradients, [p.view(g.shape) for p, g in zip(parts, gradients, strict=True)])
+    return means.unbind()
 
 
 def total(tensor: torch.Tensor) -> torch.Tensor:
@@ -187,8 +188,17 @@ def gather_in_turns(share: list) -> list | None:
 
 
 def by_first(call: Callable):
-    """What ``call()`` is on rank 0, which alone calls it, on every rank."""
-    return broadcast(call() if environment()[0] == 0 else None)
+    """What ``call()`` is on rank 0, which alone calls it, on every rank; its ``UserError`` likewise."""
+    found = error = None
+    if environment()[0] == 0:
+        try:
+            found = call()
+        except UserError as raised:
+            error = raised
+    found, error = broadcast((found, error))
+    if error:
+        raise error
+    return found
 
 
 def broadcast(value):

@@ -51,6 +51,7 @@ class Device(TorchDispatchMode):
     def __init__(self):
         super().__init__()
         Device.now, self.strict, self.pinned = self, False, set()
+        self.under_way = []  # copies to the host: (from, to), there when an event has been waited for
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         return self.run(func, args, kwargs or {})
@@ -70,6 +71,9 @@ class Device(TorchDispatchMode):
             return self.pin(func, *given)
         if not ours and target != NAME:
             return func(*args, **kwargs)
+        if func is aten.copy_.default and len(args) == 3 and args[2] and self.is_pinned(args[0]):
+            self.under_way.append((args[1].raw.clone(), args[0]))
+            return args[0]
         self.check(func, given, ours, target)
         here = target == NAME or target is None and (func is not aten.copy_.default or isinstance(given[0], OnDevice))
         args, kwargs = tree_map(lambda x: x.raw if isinstance(x, OnDevice) else x, (args, kwargs))
@@ -89,10 +93,13 @@ class Device(TorchDispatchMode):
 
     def pin(self, func, tensor):
         if func is aten.is_pinned.default:
-            return tensor.untyped_storage().data_ptr() in self.pinned
+            return self.is_pinned(tensor)
         copy = tensor.clone()
         self.pinned.add(copy.untyped_storage().data_ptr())
         return copy
+
+    def is_pinned(self, tensor):
+        return not isinstance(tensor, OnDevice) and tensor.untyped_storage().data_ptr() in self.pinned
 
     def check(self, func, given, ours, target):
         from_host = [x for x in given if not isinstance(x, OnDevice)]
@@ -104,7 +111,7 @@ class Device(TorchDispatchMode):
         back = copies and ours and (target == "cpu" or not isinstance(given[0], OnDevice))
         if back or func in (aten._local_scalar_dense.default, aten.nonzero.default, aten.equal.default):
             raise RuntimeError(f"{func}: waits for the device")
-        if copies and from_host and from_host[-1].untyped_storage().data_ptr() not in self.pinned:
+        if copies and from_host and not self.is_pinned(from_host[-1]):
             raise RuntimeError(f"{func}: a copy from unpinned memory")
 
 
@@ -141,6 +148,20 @@ class Module:
         torch.set_rng_state(state)
 
 
+class Event:
+    """Copies that were under way when it was recorded have arrived once it is waited for."""
+
+    def __init__(self, device):
+        assert torch.device(device).type == NAME
+
+    def record(self):
+        self.copies = list(Device.now.under_way)
+
+    def synchronize(self):
+        for source, target in self.copies:
+            target.numpy()[...] = source.numpy()
+
+
 class Generator(torch.Generator):
     def __new__(cls, device="cpu"):
         return super().__new__(cls, "cpu" if torch.device(device).type == NAME else device)
@@ -152,5 +173,5 @@ def start() -> Device:
 
     _setup_privateuseone_for_python_backend(NAME, backend_module=Module())
     devices.KINDS[NAME] = replace(devices.KINDS["cuda"], tf32=False, graphs=False, bf16=False)
-    torch.Generator = Generator
+    torch.Generator, torch.Event = Generator, Event
     return Device()

@@ -15,7 +15,8 @@ import options
 from models import create_model
 from scripts.dev.counts import operations
 from scripts.dev.pretended import pretended
-from util import devices
+from util import devices, distributed
+from util.run import votes
 
 TINY = "--netG resnet_4blocks --ngf 4 --ndf 4 --netD n_layers --n_layers_D 2 --load_size 32 --crop_size 32"
 CONTRASTIVE = "--netF_nc 8 --num_patches 16"
@@ -183,6 +184,24 @@ def refusals(rank):
     return found
 
 
+def votes_of_two(rank):
+    """Whether each of four steps' votes has passed where the other of two ranks wants it in the second step alone, and
+    the mean of a gradient."""
+    device, passed = start(), []
+    other = iter([[3.0, 3.0, 0.0], [3.0, 3.0, 1.0], [3.0, 3.0, 0.0], [3.0, 3.0, 0.0]])
+    distributed.is_distributed, torch.distributed.get_world_size = lambda: True, lambda: 2
+    vote = votes.Vote(lambda: False)
+    with device:
+        torch.distributed.all_reduce = lambda flat: flat.add_(from_other.pop())
+        for numbers in other:
+            from_other = [devices.from_host(torch.tensor(numbers), torch.device(NAME))]
+            gradient = torch.ones(2, device=NAME)
+            with device.strictly():
+                votes.came_back(distributed.average_gradients([gradient], votes.of_this_rank()))
+                passed.append(vote.passed())
+    return passed, gradient.raw.tolist()
+
+
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory):
     pytest.importorskip("torch.utils.backend_registration")
@@ -210,3 +229,8 @@ def test_the_made_up_device_refuses_what_waits(made_up):
     assert "two devices" in found["mixed"]
     assert all("unpinned" in found[name] for name in ("unpinned", "unpinned, in place"))
     assert found["pinned"] == found["number"] == ""
+
+
+@pytest.mark.slow
+def test_votes_travel_with_the_gradients_and_wait_for_nothing(made_up):
+    assert run_ranks(1, votes_of_two) == [([False, False, True, False], [2.0, 2.0])]

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from util import distributed
+from util.run import votes
 
 
 class Update(NamedTuple):
@@ -30,7 +31,7 @@ class GuardedUpdates:
             return
         bad_here = bad = not_finite(grads)
         if distributed.is_distributed():
-            distributed.average_gradients(grads)
+            votes.came_back(distributed.average_gradients(grads, votes.of_this_rank()))
             bad = not_finite(grads)
         self.pending.append(Update(phase, image_paths, bad, bad_here))
         for optimizer in optimizers:

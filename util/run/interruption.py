@@ -3,7 +3,7 @@
 import signal
 import time
 
-from util import distributed
+from util.run.votes import Vote
 
 EXIT_CODE = 75  # "try again": the run was interrupted, is saved and goes on with --continue_train
 BEGUN = time.monotonic()  # the program's start: checking a large folder or compiling counts as well
@@ -20,15 +20,19 @@ class Interruption:
         self.deadline = BEGUN + budget if budget else float("inf")
         self.reason: str | None = None
         self.before: dict = {}
+        self.stop = Vote(self._told)
 
     def requested(self) -> bool:
         """Whether to stop after this step; every rank has to ask, and all get the same answer."""
-        if self.reason is None and time.monotonic() >= self.deadline:
-            self.reason = "--time_budget is used up"
-        stop = distributed.any_rank(self.reason is not None)
+        stop = self.stop.passed()
         if stop:
             self.reason = self.reason or "another rank was told to stop"
         return stop  # not what is known by now: a signal may have come to this rank while they agreed
+
+    def _told(self) -> bool:
+        if self.reason is None and time.monotonic() >= self.deadline:
+            self.reason = "--time_budget is used up"
+        return self.reason is not None
 
     def __enter__(self):
         for name in SIGNALS:

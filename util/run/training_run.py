@@ -19,6 +19,7 @@ from util.run.checkpoints import Position
 from util.run.run_summary import print_end, print_start
 from util.run.state import rank_state, schedule_from
 from util.run.undisturbed import undisturbed
+from util.run.votes import Vote
 from util.words import plural
 
 COLLAPSE_STEPS = 200
@@ -37,6 +38,7 @@ class TrainingRun:
                 leftover.unlink(missing_ok=True)
         self.begun = self.saved_at = time.monotonic()
         self.save_failed = False
+        self.save = Vote(self._save_is_late)
         self.bad_in_a_row: dict[str, int] = {}  # by phase: the others may be fine
         self.collapse_told = False
         self.pretrained = ""  # where weights come from
@@ -172,11 +174,14 @@ class TrainingRun:
         return self.model.get_current_losses() | statistics
 
     def _save_is_due(self, progress: Progress) -> bool:
+        late = self.save.passed()
+        return late or progress.passed(self.opt.save_latest_freq)
+
+    def _save_is_late(self) -> bool:
         every = self.opt.save_latest_every or math.inf
         if self.save_failed:
             every = min(every, RETRY_SECONDS)
-        late = distributed.any_rank(time.monotonic() - self.saved_at >= every)
-        return late or progress.passed(self.opt.save_latest_freq)
+        return time.monotonic() - self.saved_at >= every
 
     def save_latest(self, progress: Progress) -> None:
         """``latest_state.pt`` and ``latest_net_*.pth``, and ``iter_N_net_*.pth`` with --save_by_iter."""

@@ -234,6 +234,7 @@ def test_a_signal_that_comes_while_the_ranks_agree_counts_the_next_time(monkeypa
                 os.kill(os.getpid(), signal.SIGTERM)
             return value
 
+        monkeypatch.setattr("util.distributed.is_distributed", lambda: True)
         monkeypatch.setattr("util.distributed.any_rank", agree_slowly)
         assert [interruption.requested(), interruption.requested()] == [False, True]
         assert interruption.reason == "SIGTERM"
