@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import random
 from argparse import Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from util.errors import UserError, import_file
-from util.words import did_you_mean
+from util.by_name import FilesByName
+from util.errors import UserError
 
 if TYPE_CHECKING:
     from models.base_model import BaseModel
 
-
-def names() -> list[str]:
-    """What ``--model`` can be."""
-    files = Path(__file__).parent.glob("*_model.py")
-    return sorted(path.stem.removesuffix("_model") for path in files if path.stem != "base_model")
-
-
-def check_name(name: str) -> None:
-    """``UserError`` where no model goes by it. Needs no torch, whose import takes seconds."""
-    if name not in names():
-        raise UserError(
-            f"--model {name}: there is no models/{name}_model.py; choose from {', '.join(names())}"
-            f"{did_you_mean(name, names())}"
-        )
+FILES = FilesByName("--model", "models", "model")
 
 
 def find_model_using_name(name: str) -> type[BaseModel]:
     """The model class of ``models/NAME_model.py``."""
     from models.base_model import BaseModel
 
-    check_name(name)
-    module = import_file(f"--model {name}", f"models.{name}_model")
-    wanted = name.replace("_", "") + "model"
-    for attribute, cls in vars(module).items():
-        if attribute.lower() == wanted and isinstance(cls, type) and issubclass(cls, BaseModel):
-            return cls
-    raise UserError(f"models/{name}_model.py must define a subclass of BaseModel called {wanted} (in any case)")
+    return FILES.find(name, BaseModel)
 
 
 def get_option_setter(name: str):

@@ -38,7 +38,7 @@ def look_ahead(argv: list[str] | None = None, is_train: bool = True) -> None:
     if HELPS & set(argv) and "--help-all" not in argv and not parser.typed() & {"model", "dataset_mode"}:
         print(parser.format_essentials())
         sys.exit(0)
-    models.check_name(known.model)
+    models.FILES.check(known.model)
     if (not is_train or known.continue_train) and not HELPS & set(argv) and "WORLD_SIZE" not in os.environ:
         _saved_options(known, is_needed=True)  # of several processes rank 0 alone reads them
 

@@ -26,12 +26,13 @@ def _others(is_train: bool):
     script = OptionParser([])
     (add_test_options if is_train else add_train_options)(script)
     yield ("test.py" if is_train else "train.py"), script._option_string_actions
-    for kind, package, names in (("model", models, models.names()), ("dataset_mode", data, data.names())):
-        for name in names:
-            plain = OptionParser([f"--{kind}={name}"])
+    for package in (models, data):
+        for name in package.FILES.names():
+            owner = f"{package.FILES.flag} {name}"
+            plain = OptionParser(owner.split())
             add_base_options(plain)
             (add_train_options if is_train else add_test_options)(plain)
             try:
-                yield f"--{kind} {name}", package.get_option_setter(name)(plain, is_train)._option_string_actions
+                yield owner, package.get_option_setter(name)(plain, is_train)._option_string_actions
             except Exception:  # a file that cannot be used now is not what is being asked about
                 continue

@@ -1,9 +1,7 @@
 """The one exception that a user's mistake raises, the entry point that prints it, and warnings."""
 
 import errno
-import importlib
 import sys
-from types import ModuleType
 
 from tqdm import tqdm
 
@@ -25,15 +23,6 @@ NO_SPACE_OR_RIGHT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errn
 def warn(message: str) -> None:
     """One line on stderr that doesn't tear the progress bar."""
     tqdm.write(f"warning: {message}", file=sys.stderr)
-
-
-def import_file(flag: str, module: str) -> ModuleType:
-    """The file of a model or dataset that ``flag`` names; one from elsewhere may want others that lay beside it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        file = module.replace(".", "/") + ".py"
-        raise UserError(f"{flag}: {file}: {error}; copy what it imports here, or install that package") from error
 
 
 def run(main, *args):

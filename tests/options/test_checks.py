@@ -50,7 +50,7 @@ def parse(*argv: str, is_train: bool = True):
         ("--model cutt", "--model cutt: there is no models/cutt_model.py; choose from"),
         ("--model base", "--model base"),
         ("--model ../data/loader", "--model ../data/loader"),
-        ("--dataset_mode pairs", "--dataset_mode 'pairs' does not exist; choose one of aligned"),
+        ("--dataset_mode pairs", "--dataset_mode pairs: there is no data/pairs_dataset.py; choose from aligned"),
         ("--netN neg_gen", "unrecognized arguments: --netN neg_gen; --netN belongs to --model negcut or"),
         ("--netGG resnet_9blocks", "unrecognized arguments: --netGG resnet_9blocks (did you mean --netG?)"),
         ("--learning-rate 1 --lrr=1", "unrecognized arguments: --learning-rate 1 --lrr=1"),

@@ -35,6 +35,5 @@ def test_what_a_forks_file_imports_and_is_not_here_is_named(package, find, flag,
     for name in ("theirs_model.py", "theirs_dataset.py"):
         (tmp_path / name).write_text("from .generator import define_G\n")
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
-    monkeypatch.setattr(package, "names", lambda: ["theirs"])
     with pytest.raises(UserError, match=f"{flag}.*generator.*; copy what it imports here, or install that package"):
         getattr(package, find)("theirs")
