@@ -30,9 +30,9 @@ class ConsoleLogger(Logger):
     def __init__(self, opt, resume: Position | None = None):
         folder = Path(opt.checkpoints_dir) / opt.name
         folder.mkdir(parents=True, exist_ok=True)
-        self.log = open(folder / "loss_log.txt", "a", encoding="utf-8")
+        self.log = open(folder / "loss_log.txt", "a", encoding="utf-8", buffering=1)
         again = "" if resume is None else f", continued after image {resume.total_images}"
-        self._to_log(f"================ Training Loss ({time.strftime('%c')}{again}) ================")
+        print(f"================ Training Loss ({time.strftime('%c')}{again}) ================", file=self.log)
         self.quiet = opt.quiet
         self.colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         self.show_bar = not self.quiet and (sys.stderr.isatty() or _in_notebook())
@@ -84,7 +84,7 @@ class ConsoleLogger(Logger):
         head = classic_head(progress)
         losses = _on_console(losses)
         values = [(f"{name}: {value:.3f}", math.isfinite(value)) for name, value in losses.items()]
-        self._to_log(head + " ".join(text for text, _ in values))
+        print(head + " ".join(text for text, _ in values), file=self.log)
         self.show_losses(progress, losses)
         if not self.quiet:
             if self.colour:
@@ -110,10 +110,6 @@ class ConsoleLogger(Logger):
     def _print(self, line: str) -> None:
         tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()
-
-    def _to_log(self, line: str) -> None:
-        self.log.write(line + "\n")
-        self.log.flush()
 
 
 def classic_head(progress: Progress) -> str:

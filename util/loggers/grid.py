@@ -8,14 +8,10 @@ from util.loggers.base import Images
 GAP, CAPTION = 6, 20  # pixels
 
 
-def grid(images: Images, columns: int, size: int = 0) -> np.ndarray:
-    """label -> (H, W, 3) uint8, in rows of ``columns`` -> (H', W', 3) uint8.
-
-    Pixels are kept; pictures smaller than half of ``size`` are enlarged by a whole factor towards it.
-    """
-    pictures = {label: enlarge(image, size) for label, image in images.items()}
-    rows = [list(pictures.items())[i : i + columns] for i in range(0, len(pictures), columns)]
-    width = max(picture.shape[1] for picture in pictures.values()) + GAP
+def grid(images: Images, columns: int) -> np.ndarray:
+    """label -> (H, W, 3) uint8, in rows of ``columns`` -> (H', W', 3) uint8; pixels are kept."""
+    rows = [list(images.items())[i : i + columns] for i in range(0, len(images), columns)]
+    width = max(picture.shape[1] for picture in images.values()) + GAP
     heights = [max(picture.shape[0] for _, picture in row) + CAPTION + GAP for row in rows]
     sheet = Image.new("RGB", (width * max(map(len, rows)) + GAP, sum(heights)), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)

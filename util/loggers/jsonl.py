@@ -12,7 +12,7 @@ STARTS = "starts.jsonl"
 
 
 class JsonlLogger(Logger):
-    """Appends and flushes one line per event, so that a killed run loses at most the line being written."""
+    """Appends one line per event and flushes it, so that a killed run loses at most the line being written."""
 
     def __init__(self, opt, resume: Position | None = None):
         folder = Path(opt.checkpoints_dir) / opt.name
@@ -22,7 +22,7 @@ class JsonlLogger(Logger):
             path = folder / f"{kind}.jsonl"
             if resume is not None:
                 cut(path, resume)
-            self.files[kind] = open(path, "a", encoding="utf-8")
+            self.files[kind] = open(path, "a", encoding="utf-8", buffering=1)
         self.starts = folder / STARTS
 
     def log_start(self, start: dict) -> None:
@@ -30,15 +30,11 @@ class JsonlLogger(Logger):
             file.write(to_line(start))
 
     def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:
-        self._append("losses", progress.as_dict() | {"losses": losses})
+        self.files["losses"].write(to_line(progress.as_dict() | {"losses": losses}))
 
     def log_scores(self, progress: Progress, scores: dict) -> None:
         where = {name: progress.as_dict()[name] for name in ("epoch", "epoch_images", "total_images", "time")}
-        self._append("metrics", where | {"scores": scores})
-
-    def _append(self, kind: str, row: dict) -> None:
-        self.files[kind].write(to_line(row))
-        self.files[kind].flush()
+        self.files["metrics"].write(to_line(where | {"scores": scores}))
 
     def close(self) -> None:
         for file in self.files.values():

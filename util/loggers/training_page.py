@@ -14,12 +14,14 @@ from util.loggers.base import FEW, GROUPS, HINTS, Images, Logger, Progress, loss
 from util.loggers.smoothing import SHARE, WIDEST
 from util.metrics.names import higher_is_better, plotted_scores
 from util.pages import other_pages
+from util.pages.plots import COLORS
 from util.pages.viewer import viewer
 from util.run.checkpoints import Position, plain_options
 from util.run.run_summary import to_go_on
 
 CHUNK_ROWS = 250  # of a data file: only the last one is written again
 FLUSH_SECONDS = 30  # at most between two looks of the page at new losses
+AT = ("epoch", "last_epoch", "total_images", "share", "seconds_left", "images_per_second")  # of the progress, on top
 
 
 class TrainingPage(Logger):
@@ -40,7 +42,7 @@ class TrainingPage(Logger):
         if resume is not None:
             jsonl.cut(self.record, resume)
             self._load()
-        self.pictures = open(self.record, "a", encoding="utf-8")
+        self.pictures = open(self.record, "a", encoding="utf-8", buffering=1)
         if resume is None or not (self.web / other_pages.PAGES).exists():
             other_pages.write(self.web, {})
         self._write_page()
@@ -107,7 +109,6 @@ class TrainingPage(Logger):
     def _add_pictures(self, progress: Progress, row: dict) -> None:
         row = {"epoch": progress.epoch, "total_images": progress.total_images} | row
         self.pictures.write(jsonl.to_line(row))
-        self.pictures.flush()
         self._add(row)
         self._flush()
 
@@ -138,7 +139,7 @@ class TrainingPage(Logger):
         state = self.state | {
             "chunks": self.chunk + bool(self.rows),
             "updated": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "at": self.progress and where(self.progress),
+            "at": self.progress and {name: getattr(self.progress, name) for name in AT},
             "checkpoints": [(path.name, f"../{html.url(path.name)}") for path in checkpoints],
         }
         write_atomic(self.web / "data" / "state.js", f"state({html.script_json(state)});\n")
@@ -151,7 +152,7 @@ class TrainingPage(Logger):
         others = tags.nav(id="pages", cls="terms", hidden=True, aria_label="pages of this run")
         go_on = tags.p("go on with ", tags.code(to_go_on(opt)), id="go_on", hidden=True)
         head = [tags.p(id="state", cls="terms"), go_on, others, *header, html.command(), checkpoints]
-        constants = dict(groups=GROUPS, hints=HINTS, widest=WIDEST, few=FEW)
+        constants = dict(groups=GROUPS, hints=HINTS, widest=WIDEST, few=FEW, colors=COLORS)
         write_atomic(
             self.web / "index.html",
             html.page(("pair", "viewer", "training_page"), opt.name, head, _body(), **constants),
@@ -185,12 +186,6 @@ def _body() -> list:
         viewer(),
         tags.div(id="tip", hidden=True),
     ]  # fmt: skip
-
-
-def where(progress: Progress) -> dict:
-    """For the page's head."""
-    fields = ("epoch", "last_epoch", "total_images", "share", "seconds_left", "images_per_second")
-    return {name: getattr(progress, name) for name in fields}
 
 
 def _step(progress: Progress) -> str:

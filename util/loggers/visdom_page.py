@@ -21,17 +21,8 @@ START, IMAGES, SCORES = "start", "images", "scores"
 # Groups of windows from top to bottom: pictures stand above them, what is in none of them below.
 ORDER = ("adversarial", "contrastive", SCORES, "similarity", "negatives", "other")
 COLORS = (  # red, green, blue
-    "31,119,180",
-    "255,127,14",
-    "44,160,44",
-    "214,39,40",
-    "148,103,189",
-    "140,86,75",
-    "227,119,194",
-    "23,190,207",
-    "188,189,34",
-    "127,127,127",
-)
+    "31,119,180 255,127,14 44,160,44 214,39,40 148,103,189 140,86,75 227,119,194 23,190,207 188,189,34 127,127,127"
+).split()
 
 
 class Plot:
@@ -42,7 +33,7 @@ class Plot:
         self.points: list[tuple[int, dict[str, float]]] = []  # images seen, value of each curve
         self.averages: dict[str, Smoothing] = {}
         self.sent = 0
-        self.sent_looks: tuple = ()
+        self.sent_to, self.sent_looks = "", ()
 
     def add(self, images: int, values: dict[str, float | None]) -> None:
         """None and non-finite values make a gap."""
@@ -57,6 +48,8 @@ class Plot:
 
     def draw(self, client, window: str) -> bool:
         """Send what is new. False if the server no longer has the window, as after its restart."""
+        if window != self.sent_to:
+            self.sent = 0
         new = self.points[self.sent :]
         names = tuple(dict.fromkeys(name for _, values in self.points for name in values))
         if self.sent and not client.win_exists(window):
@@ -71,7 +64,7 @@ class Plot:
         # To what is appended the server adds colours as text, and gives the curves the names of the legend.
         opts = {"legend": [*map(self._in_legend, names)]} if append else self._options(*looks)
         client.line(y, x, win=window, update="append" if append else None, opts=opts)
-        self.sent, self.sent_looks = len(self.points), looks
+        self.sent, self.sent_to, self.sent_looks = len(self.points), window, looks
         return True
 
     def _options(self, names: tuple[str, ...], few: bool) -> dict:
@@ -131,9 +124,7 @@ class VisdomPage:
         self.env, self.prefix, self.columns, self.size = env, prefix, columns, size
         self.plots: dict[str, Plot] = {}
         self.pictures: dict[str, tuple[str, np.ndarray]] = {}  # window -> title and pixels
-        self.pictures_sent = False
-        self.has_scores: bool | None = None  # the windows on the server; None: not known
-        self.waits = True  # for the first step, as far as the server knows
+        self.forget()
 
     def add_losses(self, row: dict) -> None:
         """A row of ``losses.jsonl``."""
@@ -168,7 +159,9 @@ class VisdomPage:
         """The server has nothing of this page: the next ``draw`` sends all of it."""
         for plot in self.plots.values():
             plot.sent = 0
-        self.pictures_sent, self.has_scores, self.waits = False, None, True
+        self.pictures_sent = False
+        both = (self._id(plot, has_scores) for plot in self.plots.values() for has_scores in (False, True))
+        self.windows = {self.prefix + START, *both}  # that it may have, of an earlier process
 
     def _pane(self, title: str, picture: np.ndarray) -> dict:
         """As wide as the window for the sheet of pictures, as high as it then is; for a single one its own size."""
@@ -180,40 +173,33 @@ class VisdomPage:
     def draw(self, client) -> None:
         """Visdom shows windows in the order of their creation. The first scores come late: what stands below them is
         made anew then, under other ids, since an open page closes once more, by itself, what is closed."""
-        waits = not (self.plots or self.pictures)
-        if waits:  # an address that has no windows can't be opened
+        in_order = sorted(self.plots.values(), key=lambda plot: rank(plot.group))
+        has_scores = any(plot.group == SCORES for plot in in_order)
+        plots = {self._id(plot, has_scores): plot for plot in in_order}
+        windows = set(plots)
+        if not (plots or self.pictures):  # an address that has no windows can't be opened
+            windows = {self.prefix + START}
             client.text("The first pictures and losses come after the first step.", win=self.prefix + START)
-        plots = sorted(self.plots.values(), key=lambda plot: rank(plot.group))
-        has_scores = any(plot.group == SCORES for plot in plots)
-        if has_scores != self.has_scores:
-            self.has_scores = not has_scores
-            for plot in filter(below_scores, plots):
-                client.close(self._id(plot))
-                plot.sent = 0
-            self.has_scores = has_scores
         if not self.pictures_sent:
             for window, (title, picture) in self.pictures.items():
                 client.image(picture.transpose(2, 0, 1), win=self.prefix + window, opts=self._pane(title, picture))
             self.pictures_sent = True
-        if not all(plot.draw(client, self._id(plot)) for plot in plots):
+        if not all(plot.draw(client, window) for window, plot in plots.items()):
             self.forget()
             return self.draw(client)
-        if self.waits and not waits:
-            client.close(self.prefix + START)
-        self.waits = waits
+        for window in self.windows - windows:
+            client.close(window)
+        self.windows = windows
 
     def close_others(self, client) -> None:
         """The windows of the environment that are not of this page."""
-        ours = {*map(self._id, self.plots.values()), *(self.prefix + window for window in self.pictures)}
+        ours = self.windows | {self.prefix + window for window in self.pictures}
         for window in json.loads(client.get_window_data()).keys() - ours:
             client.close(window)
 
-    def _id(self, plot: Plot) -> str:
-        return self.prefix + plot.title + (", below scores" if self.has_scores and below_scores(plot) else "")
-
-
-def below_scores(plot: Plot) -> bool:
-    return rank(plot.group) > rank(SCORES)
+    def _id(self, plot: Plot, has_scores: bool) -> str:
+        below = has_scores and rank(plot.group) > rank(SCORES)
+        return self.prefix + plot.title + (", below scores" if below else "")
 
 
 def rank(group: str) -> int:

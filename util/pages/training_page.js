@@ -48,7 +48,6 @@ function showState() {
 }
 
 // Plots. series: [[name, [[x, y, row], ...]], ...]
-const COLORS = ["#4c8fd6", "#f0883e", "#3fa65a", "#d9534f", "#9a76c9", "#a0705f", "#d876b5", "#2bb3bd", "#bdb23a", "#999"];
 const SVG = (tag, attributes = {}) => {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from util.errors import UserError
 from util.loggers import Loggers, Progress
 from util.loggers.base import FEW
-from util.loggers.grid import CAPTION, GAP, grid, sheet
+from util.loggers.grid import CAPTION, GAP, enlarge, grid, sheet
 from util.loggers.jsonl import JsonlLogger
 from util.loggers.smoothing import Smoothing
 from util.loggers.visdom_page import MAX_POINTS, WHOLE_WIDTH, Plot
@@ -174,7 +174,7 @@ def test_sheet_is_as_wide_as_asked_or_as_its_pictures_need():
 
 def test_grid_keeps_pixels_and_enlarges_small_pictures():
     big, small = np.full((100, 120, 3), 7, np.uint8), np.full((16, 10, 3), 200, np.uint8)
-    sheet = grid({"big": big, "small": small, "third": big}, columns=2, size=64)
+    sheet = grid({"big": big, "small": enlarge(small, 64), "third": enlarge(big, 64)}, columns=2)
     assert sheet.shape == (2 * (100 + CAPTION + GAP), 2 * (120 + GAP) + GAP, 3)
     right = GAP + 120 + GAP
     assert (sheet[CAPTION : CAPTION + 100, GAP : GAP + 120] == 7).all()
