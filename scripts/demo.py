@@ -31,7 +31,7 @@ from util import pictures
 from util.device_kinds import PRECISIONS, add_flags
 from util.devices import choose_device
 from util.errors import UserError, run
-from util.flag_types import ScriptParser, non_negative_int, positive_int
+from util.flag_types import ScriptParser, non_negative_int, port_number
 from util.pictures import readers_of_run, remarks
 
 HOST = "127.0.0.1"
@@ -41,7 +41,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = ScriptParser(__doc__)
     add = parser.add_argument
     trained.add_flags(add)
-    add("--port", type=positive_int, default=7860, help="of the page")
+    add("--port", type=port_number, default=7860, help="of the page")
     add("--precision", choices=PRECISIONS, help="arithmetic; without the flag that of the training, of a file fp32")
     add("--tile", type=non_negative_int, help="pixels: larger pictures than this squared go in tiles; 0: never")
     add("--eval", action="store_true", help="batch norm and dropout in evaluation mode")
@@ -92,7 +92,7 @@ def check_port(port: int) -> None:
             wanted.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             wanted.bind((HOST, port))
-        except (OSError, OverflowError):
+        except OSError:
             other = port + 1 if port < 65535 else 7860
             raise UserError(f"--port {port} is taken or not allowed; choose another, such as {other}") from None
 

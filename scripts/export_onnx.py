@@ -27,7 +27,7 @@ from models.inference import trained
 from models.inference.translate import SMALLEST, only_pictures
 from models.inference.translator import Translator
 from util.errors import UserError, run
-from util.files import replacing, write_atomic
+from util.files import replacing, write_atomic, writing_to
 from util.flag_types import ScriptParser, positive_int
 from util.pages.translator_page import runtime, translator_page
 from util.precision import to_half
@@ -62,10 +62,8 @@ def main() -> None:
     if args.page:
         title, about = args.name or trained.heading(source), trained.sentences(source, "photos", "licence")
         content = page(translator, files, title, about, args.opset)
-        try:
+        with writing_to("--page", args.page):
             write_atomic(args.page, content)
-        except OSError as error:
-            raise UserError(f"--page {args.page} cannot be written ({error})") from error
         print(f"{args.page}: {size(args.page)}, opens in a browser")
 
 
@@ -93,23 +91,19 @@ def export(translator: Translator, path: Path, opset: int = 17, half: bool = Fal
     example = torch.zeros(1, translator.input_nc, *[max(64, translator.stride)] * 2)
     with torch.inference_mode():
         only_pictures(net(example))
-    try:
-        with replacing(path) as beside, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tracer's, about sizes that are constants to it: compared below
-            if path.suffix == ".onnx":
-                sizes = {0: "batch", 2: "height", 3: "width"}
-                axes = dict.fromkeys(NAMES, sizes)
-                torch.onnx.export(net, (example,), str(beside), input_names=NAMES[:1], output_names=NAMES[1:],
-                    dynamic_axes=axes, opset_version=opset, dynamo=False)  # fmt: skip
-                if half:
-                    store_as_half(beside)
-                call = onnx_runner(beside)
-            else:
-                torch.jit.trace(net, example).save(str(beside))
-                call = torchscript_runner(beside)
-            return compare(net, call, translator)
-    except OSError as error:
-        raise UserError(f"--out {path} cannot be written ({error})") from error
+    with writing_to("--out", path), replacing(path) as beside, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer's, about sizes that are constants to it: compared below
+        if path.suffix == ".onnx":
+            sizes = {0: "batch", 2: "height", 3: "width"}
+            torch.onnx.export(net, (example,), str(beside), input_names=NAMES[:1], output_names=NAMES[1:],
+                dynamic_axes=dict.fromkeys(NAMES, sizes), opset_version=opset, dynamo=False)  # fmt: skip
+            if half:
+                store_as_half(beside)
+            call = onnx_runner(beside)
+        else:
+            torch.jit.trace(net, example).save(str(beside))
+            call = torchscript_runner(beside)
+        return compare(net, call, translator)
 
 
 def store_as_half(path: Path) -> None:

@@ -11,17 +11,18 @@ from pathlib import Path
 import repository  # noqa: F401
 
 from util.errors import UserError, run
-from util.flag_types import ScriptParser
+from util.flag_types import ScriptParser, port_number
 from util.loggers.visdom_page import VisdomPage
 
 
 def main() -> None:
     parser = ScriptParser(__doc__)
-    parser.add_argument("--name", required=True, help="the run: its record is read from checkpoints_dir/name")
-    parser.add_argument("--checkpoints_dir", default="./checkpoints", help="default: ./checkpoints")
-    parser.add_argument("--display_server", default="http://localhost", help="default: http://localhost")
-    parser.add_argument("--display_port", type=int, default=8097, help="default: 8097")
-    parser.add_argument("--display_env", default="main", help="default: an environment of the run's name")
+    add = parser.add_argument
+    add("--name", required=True, help="the run: its record is read from checkpoints_dir/name")
+    add("--checkpoints_dir", default="./checkpoints", help="folder of all experiments")
+    add("--display_server", default="http://localhost", help="address of the server")
+    add("--display_port", type=port_number, default=8097, help="its port")
+    add("--display_env", default="main", help="default: an environment of the run's name")
     opt = parser.parse_args()
     try:
         from util.loggers.visdom_logger import address, answers, connect, environment, load_record

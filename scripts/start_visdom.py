@@ -18,30 +18,40 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import quote
 
-import repository  # noqa: F401
+from repository import ROOT
 
 from util.errors import UserError, run
 from util.files import write_atomic
-from util.flag_types import ScriptParser
+from util.flag_types import ScriptParser, port_number
 from util.npm import archive, archive_name, matches, members
 
 LOCK = Path(__file__).with_name("visdom_files.json")  # packages and files with their published hashes
 
 
+def installed() -> ModuleType:
+    try:
+        import visdom
+    except ImportError as error:
+        raise UserError(f"Visdom isn't installed ({error}): see the README's set-up") from error
+    return visdom
+
+
 def pinned_packages() -> dict[str, dict]:
     """npm package -> its hash, and of its files that the installed version's page loads: hash and place in static/."""
-    from visdom import __version__  # type: ignore[attr-defined]
-
     pinned = json.loads(LOCK.read_text())
-    return pinned["any version"] | pinned["0.2" if __version__.startswith("0.2") else "0.3"]
+    return pinned["any version"] | pinned["0.2" if installed().__version__.startswith("0.2") else "0.3"]
 
 
-def static_folder() -> Path:
-    from visdom.utils.shared_utils import get_visdom_path
-
-    return Path(get_visdom_path("static"))
+def complete_installed(assets: Path | None = None) -> None:
+    try:
+        complete(Path(installed().__file__).with_name("static"), assets)
+    except PermissionError as error:
+        raise UserError(
+            f"Visdom's package folder can't be written ({error.filename}): install it in a .venv of your own"
+        ) from error
 
 
 def wanted_files(static: Path) -> dict[str, dict]:
@@ -108,13 +118,16 @@ def complete(static: Path, assets: Path | None = None) -> None:
 
 def fetch_assets(folder: Path) -> None:
     """Put the packages' archives into ``folder``, to carry to a machine without network."""
+    packages = pinned_packages()
     folder.mkdir(parents=True, exist_ok=True)
-    for package, lock in pinned_packages().items():
+    for package, lock in packages.items():
         write_atomic(folder / archive_name(package), archive(package, lock["integrity"]))
 
 
 def serve(port: int, hostname: str, env_path: Path) -> None:
+    from tornado.httpserver import HTTPServer
     from tornado.ioloop import IOLoop
+    from tornado.netutil import bind_sockets
     from tornado.web import StaticFileHandler
     from visdom.server import app
 
@@ -129,17 +142,15 @@ def serve(port: int, hostname: str, env_path: Path) -> None:
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
     app.tornado_settings["autoreload"] = False  # else editing a file here restarts the server, empty
     env_path.mkdir(parents=True, exist_ok=True)
-    with socket.socket(socket.AF_INET6 if ":" in hostname else socket.AF_INET) as free:
-        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            free.bind((hostname, port))
-        except OSError as error:
-            raise UserError(
-                f"can't listen on {hostname}:{port} ({error.strerror}): if a server runs there already, "
-                "just open it; else choose another --port and give train.py the same --display_port"
-            ) from error
-    server = app.Application(port=port, base_url="", env_path=f"{env_path}/")
-    server.listen(port, address=hostname, max_buffer_size=1024**3)
+    try:
+        sockets = bind_sockets(port, hostname)
+    except OSError as error:
+        raise UserError(
+            f"can't listen on {hostname}:{port} ({error.strerror}): if a server runs there already, "
+            "just open it; else choose another --port and give train.py the same --display_port"
+        ) from error
+    application = app.Application(port=port, base_url="", env_path=f"{env_path}/")
+    HTTPServer(application, max_buffer_size=1024**3).add_sockets(sockets)
     shown = "localhost" if hostname == "127.0.0.1" else hostname
     print(f"Visdom runs: open http://{shown}:{port}  (Ctrl-C ends it)", flush=True)
     if newest := newest_run(env_path):
@@ -158,13 +169,13 @@ def newest_run(env_path: Path) -> str | None:
 
 @contextmanager
 def own_server() -> Iterator[int]:
-    """A server for the moment, on a free port, which is yielded."""
+    """A server for the moment, on a free port, which is yielded; the page's files are of no concern to it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as envs:
-        command = [sys.executable, __file__, "--port", str(port), "--env_path", envs]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        code = f"import start_visdom as s; s.serve({port}, '127.0.0.1', s.Path({envs!r}))"
+        server = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT / "scripts", stdout=subprocess.PIPE, text=True)
         try:
             if not any("Visdom runs" in line for line in server.stdout):
                 raise UserError("the Visdom server did not start: see its message above")
@@ -176,34 +187,19 @@ def own_server() -> Iterator[int]:
 
 def main() -> None:
     parser = ScriptParser(__doc__)
-    parser.add_argument("--port", type=int, default=8097, help="default: 8097, as train.py's --display_port")
-    parser.add_argument(
-        "--hostname",
-        default="127.0.0.1",
-        help="address to listen on; default: the loopback address, so that nobody else reaches it. "
-        "0.0.0.0 opens it to the network: Visdom asks for no password",
-    )
-    parser.add_argument("--assets", type=Path, metavar="DIR", help="take the packages of the page's files from here")
-    parser.add_argument(
-        "--fetch_assets", type=Path, metavar="DIR", help="put the packages of the page's files here and end"
-    )
-    kept = Path.home() / ".visdom"
-    parser.add_argument("--env_path", type=Path, default=kept, help="of saved pages; default: ~/.visdom")
+    add = parser.add_argument
+    add("--port", type=port_number, default=8097, help="as train.py's --display_port")
+    add("--hostname", default="127.0.0.1", help="address to listen on; default: the loopback address, so that nobody "
+        "else reaches it. 0.0.0.0 opens it to the network: Visdom asks for no password")  # fmt: skip
+    add("--assets", type=Path, metavar="DIR", help="take the packages of the page's files from here")
+    add("--fetch_assets", type=Path, metavar="DIR", help="put the packages of the page's files here and end")
+    add("--env_path", type=Path, default=Path.home() / ".visdom", help="of saved pages; default: ~/.visdom")
     args = parser.parse_args()
-    try:
-        import visdom  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"Visdom isn't installed ({error}): see the README's set-up") from error
     if args.fetch_assets:
         fetch_assets(args.fetch_assets)
         print(f"complete; where there is no network start with --assets {args.fetch_assets}")
         return
-    try:
-        complete(static_folder(), args.assets)
-    except PermissionError as error:
-        raise UserError(
-            f"Visdom's package folder can't be written ({error.filename}): install it in a .venv of your own"
-        ) from error
+    complete_installed(args.assets)
     serve(args.port, args.hostname, args.env_path)
 
 

@@ -33,6 +33,7 @@ from util import distributed, pictures
 from util.device_kinds import PRECISIONS, add_flags
 from util.devices import choose_device
 from util.errors import UserError, run
+from util.files import writing_to
 from util.flag_types import ScriptParser, non_negative_int, part, positive_int
 from util.pictures import counted, ending_of, is_image_file, list_folder, natural, readers_of_run, tell
 from util.words import plural
@@ -107,11 +108,9 @@ def begin(out: Path, settings: dict, resume: bool) -> int:
         raise UserError(f"--resume: {out} was begun with other {names}; give the same, or another --out")
     if resume and others is None and out.exists():
         print(f"--resume: nothing in {out} tells what it was made with, so everything is translated")
-    try:
+    with writing_to("--out", out):
         out.mkdir(parents=True, exist_ok=True)
         return note.keep(out, settings)
-    except OSError as error:
-        raise UserError(f"--out: {out} cannot be written ({error})") from error
 
 
 def translate_pictures(

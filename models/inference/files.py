@@ -8,7 +8,7 @@ from PIL import Image
 from models.inference.tiling import Tick
 from models.inference.translator import Translator
 from util.errors import UserError
-from util.files import replacing
+from util.files import replacing, writing_to
 from util.pixels import srgb_profile
 
 
@@ -39,10 +39,8 @@ def translate_files(
         options: dict = {"quality": quality} if path.suffix != ".png" else {}
         if has_profile:  # what had a profile gets that of the colours it now has
             options["icc_profile"] = srgb_profile()
-        try:
+        with writing_to("--out", path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as beside:
                 translation.save(beside, **options)
-        except OSError as error:
-            raise UserError(f"--out: {path} cannot be written ({error})") from error
     return bad

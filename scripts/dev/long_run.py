@@ -7,18 +7,17 @@ memory grows by more than 5 MB or its open files, threads or child processes bec
 """
 
 import os
-import socket
-import subprocess
 import sys
 import tempfile
-import time
+from contextlib import nullcontext
 from pathlib import Path
 
+import repository  # noqa: F401
 import torch
-from drill import draw
-from repository import ROOT
 
 import train
+from scripts.dev.drill import draw
+from scripts.start_visdom import own_server
 from util.errors import UserError, run
 from util.flag_types import ScriptParser
 from util.loggers import Logger
@@ -64,23 +63,6 @@ def counts() -> tuple[int, int, int]:
     return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")), len(children)
 
 
-def start_visdom(folder: Path) -> tuple[subprocess.Popen, int]:
-    """A server of its own on a free port."""
-    with socket.socket() as any_port:
-        any_port.bind(("127.0.0.1", 0))
-        port = any_port.getsockname()[1]
-    code = f"import start_visdom as s; s.serve({port}, '127.0.0.1', s.Path({str(folder)!r}))"
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
-    server = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.DEVNULL)
-    while server.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return server, port
-        except OSError:
-            time.sleep(0.1)
-    raise UserError("Visdom's server did not start; scripts/start_visdom.py says why")
-
-
 def main() -> None:
     parser = ScriptParser(__doc__)
     parser.add_argument("--steps", type=int, default=5000, help="of one image each")
@@ -97,21 +79,16 @@ def main() -> None:
         return loggers
 
     original, train.create_loggers = train.create_loggers, create_loggers
-    with tempfile.TemporaryDirectory() as folder:
+    visdom = own_server() if args.visdom else nullcontext()
+    with tempfile.TemporaryDirectory() as folder, visdom as port:
         draw(Path(folder) / "images")
         where = [f"--dataroot={folder}/images", f"--checkpoints_dir={folder}", "--name=long"]
-        server, port = start_visdom(Path(folder) / "visdom") if args.visdom else (None, 0)
-        shown = [f"--display_port={port}"] if args.visdom else ["--display_id=0"]
-        sys.argv = ["train.py", *where, *FLAGS, *shown, f"--n_epochs={-(-args.steps // IMAGES)}"]
-        status = 1
+        shown = f"--display_port={port}" if port else "--display_id=0"
+        sys.argv = ["train.py", *where, *FLAGS, shown, f"--n_epochs={-(-args.steps // IMAGES)}"]
         try:
             train.main()
         except SystemExit as end:
             status = end.code
-        finally:
-            if server:
-                server.kill()
-                server.wait()
     grown = watch.growth()
     print("; ".join(grown) or "flat", f"(training ended with status {status})" if status else "")
     sys.exit(bool(grown or status))

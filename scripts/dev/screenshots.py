@@ -16,7 +16,7 @@ from PIL import Image
 from repository import ROOT
 
 from scripts.dev.browser import chromium_page
-from scripts.start_visdom import own_server
+from scripts.start_visdom import complete_installed, own_server
 from util.errors import UserError, run
 from util.files import write_atomic
 from util.flag_types import ScriptParser
@@ -45,6 +45,7 @@ def result_page(browser, page: Path, out: Path) -> None:
 
 
 def visdom_page(browser, opt, out: Path) -> None:
+    complete_installed()
     with own_server() as port:
         replay = [sys.executable, ROOT / "scripts/replay_visdom.py", "--name", opt.name]
         replay += ["--checkpoints_dir", opt.checkpoints_dir, "--display_port", str(port)]

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import socket
 import sys
 import tarfile
 
@@ -184,3 +185,17 @@ def test_the_newest_run_is_the_one_saved_last(tmp_path):
         (tmp_path / f"{name}.json").write_text("{}")
         os.utime(tmp_path / f"{name}.json", (1e9 - age, 1e9 - age))
     assert start_visdom.newest_run(tmp_path) == "newest run"
+
+
+def test_a_port_that_cannot_be_had(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["start_visdom.py", "--port", "70000"])
+    monkeypatch.setattr(start_visdom, "complete", lambda *_: None)
+    with pytest.raises(UserError, match="--port: must be a port's number from 1 to 65535, not '70000'"):
+        start_visdom.main()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"can't listen on 127.0.0.1:{port} .*choose another --port"):
+            start_visdom.serve(port, "127.0.0.1", tmp_path)
+    assert not list(tmp_path.iterdir())
