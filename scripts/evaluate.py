@@ -22,7 +22,7 @@ from util import distributed, pictures
 from util.device_kinds import add_flags
 from util.devices import choose_device
 from util.errors import UserError, run, warn
-from util.flag_types import ScriptParser
+from util.flag_types import ScriptParser, positive_int
 from util.loggers.jsonl import read
 from util.metrics.evaluator import Evaluator
 from util.metrics.features import resolve
@@ -44,30 +44,17 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--paired", action="store_true", help="real holds each translation's answer, by the same names: PSNR and SSIM")
     add("--mask_dir", type=Path, help="folder of masks (white: the object), by the same names; needs --inputs")
     add("--target_class", type=int, metavar="N", help="share of images of this ImageNet class (zebra 340)")
-    add(
-        "--feature_space",
-        default="auto",
-        metavar="NAME",
-        help="auto, inception, effnet_lite0, or torch-fidelity's names",
-    )
-    add(
-        "--inception_weights",
-        type=Path,
-        metavar="FILE",
-        help="weights-inception-2015-12-05-6726825d.pth, kept elsewhere",
-    )
-    add(
-        "--resize",
-        choices=RESIZES,
-        help="how images reach the network's size; " + "; ".join(map(": ".join, RESIZES.items())),
-    )
-    add("--size", type=int, metavar="PIXELS", help="bring all images to this width and height first (Pillow bicubic)")
-    add(
-        "--protocol",
-        choices=PROTOCOLS,
-        help="the papers' evaluation: checks the counts, size 256, legacy and clean resize",
-    )
-    add("--batch_size", type=int, help="images at once (default: 4 on a CPU, else 32)")
+    add("--feature_space", default="auto", metavar="NAME",
+        help="auto, inception, effnet_lite0, or torch-fidelity's names")  # fmt: skip
+    add("--inception_weights", type=Path, metavar="FILE",
+        help="weights-inception-2015-12-05-6726825d.pth, kept elsewhere")  # fmt: skip
+    add("--resize", choices=RESIZES,
+        help="how images reach the network's size; " + "; ".join(map(": ".join, RESIZES.items())))  # fmt: skip
+    add("--size", type=positive_int, metavar="PIXELS",
+        help="bring all images to this width and height first (Pillow bicubic)")  # fmt: skip
+    add("--protocol", choices=PROTOCOLS,
+        help="the papers' evaluation: checks the counts, size 256, legacy and clean resize")  # fmt: skip
+    add("--batch_size", type=positive_int, help="images at once (default: 4 on a CPU, else 32)")
     add_flags(add)
     pictures.add_flags(add)
     add("--cache_dir", default="auto", help="where features of real images are kept, by content; none: nowhere")
@@ -88,8 +75,6 @@ def main(argv: list[str] | None = None) -> None:
 def evaluate(opt: argparse.Namespace) -> None:
     if opt.mask_dir and not opt.inputs:
         raise UserError("--mask_dir needs --inputs, the images that were translated")
-    if (opt.batch_size is not None and opt.batch_size < 1) or (opt.size is not None and opt.size < 1):
-        raise UserError("--batch_size and --size must be at least 1")
     rank, _ = distributed.start_sharing(again="start the same command again")
     device = choose_device(opt.gpu_ids, opt.device)
     records, epoch = _records(opt)
@@ -101,7 +86,6 @@ def evaluate(opt: argparse.Namespace) -> None:
         warn(f"{opt.generated} and the page above it disagree: {differs}; all in the folder are scored")
     inputs = pair_by_name(opt.generated, opt.inputs, "--inputs") if opt.inputs else []
     masks = pair_by_name(opt.generated, opt.mask_dir, "--mask_dir") if opt.mask_dir else []
-
     answers = pair_by_name(opt.generated, opt.real, "--paired") if opt.paired else []
 
     rows = {}

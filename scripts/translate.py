@@ -33,7 +33,7 @@ from util import distributed, pictures
 from util.device_kinds import PRECISIONS, add_flags
 from util.devices import choose_device
 from util.errors import UserError, run
-from util.files import writing_to
+from util.files import free_name, writing_to
 from util.flag_types import ScriptParser, non_negative_int, part, positive_int
 from util.pictures import counted, ending_of, is_image_file, list_folder, natural, readers_of_run, tell
 from util.words import plural
@@ -172,24 +172,21 @@ def find_jobs(inputs: list[str], out: Path, format: str, tells: bool = True) -> 
         print(f"left out: {counted(left_out)}")
     jobs: dict[Path, Path] = {}
     taken: set[Path] = set()
-    for source, name in relative.items():
-        ending = source.suffix.lower() if format == "same" else ENDINGS[format]
-        if ending not in (*ENDINGS.values(), ".jpeg"):
-            ending = ".png"
-        if is_film(source):
-            ending = film_ending(source)
-        target = out / name.with_suffix(ending)
-        number = 1
-        while target in taken:  # a.jpg and a.png, or files of one name from two folders
-            number += 1
-            target = out / name.with_name(f"{name.stem}_{number}{ending}")
-        taken.add(target)
-        jobs[source] = target
+    for source, name in relative.items():  # a.jpg and a.png, or files of one name from two folders, get a number
+        jobs[source] = free_name(out / name.with_suffix(ending_for(source, format)), taken.__contains__)
+        taken.add(jobs[source])
     inputs_ = {path.resolve() for path in jobs}
     overwritten = next((target for target in jobs.values() if target.resolve() in inputs_), None)
     if overwritten:
         raise UserError(f"--out {out}: {overwritten} is an input and would be overwritten; choose another folder")
     return jobs
+
+
+def ending_for(source: Path, format: str) -> str:
+    if is_film(source):
+        return film_ending(source)
+    ending = source.suffix.lower() if format == "same" else ENDINGS[format]
+    return ending if ending in (*ENDINGS.values(), ".jpeg") else ".png"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import itertools
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,6 +57,12 @@ def new_folder(flag: str, path: Path):
             if path.exists():
                 os.replace(path, Path(beside, "old"))
             os.replace(Path(beside, "new"), path)
+
+
+def free_name(path: Path, is_taken: Callable[[Path], bool]) -> Path:
+    """``path``; where that is taken the first of NAME_2, NAME_3, ... that is not."""
+    numbered = (path.with_stem(f"{path.stem}_{number}") for number in itertools.count(2))
+    return next(name for name in itertools.chain([path], numbered) if not is_taken(name))
 
 
 def set_aside(folder: Path, paths: Iterable[Path]) -> Path | None:

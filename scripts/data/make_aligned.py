@@ -8,6 +8,7 @@ With ``--use_AB`` names end in _A and _B. Sizes of a pair must be equal, or ``--
 
 from pathlib import Path
 
+import numpy as np
 import repository  # noqa: F401
 from PIL import Image
 from tqdm.auto import tqdm
@@ -34,14 +35,15 @@ def main(argv: list[str] | None = None) -> None:
     pairs = find_pairs(args.fold_A, args.fold_B, args.use_AB)
     if args.num_imgs:
         pairs = first_of_each_folder(pairs, args.num_imgs)
-    readers, sizes = [reader_for(args, side) for side in "AB"], []
+    readers, sizes_of_sides = [reader_for(args, side) for side in "AB"], []
     for side, (folder, reader) in enumerate(zip((args.fold_A, args.fold_B), readers, strict=True)):
         paths = [pair[side] for pair in pairs.values()]
         facts = reader.check(paths)
         tell(paths, facts, reader.value_range, str(folder))
-        sizes.append([fact.size for fact in facts])
-    if not args.size:
-        check_sizes(pairs, sizes)
+        sizes_of_sides.append([fact.size for fact in facts])
+    for (a, b), *sizes in zip(pairs.values(), *sizes_of_sides, strict=True):
+        if sizes[0] != sizes[1] and not args.size:
+            raise UserError(f"{a} has {sizes[0]} pixels and {b} {sizes[1]}; give --size to scale both")
     with writing_to("--fold_AB", args.fold_AB):
         for name, (a, b) in tqdm(pairs.items(), unit=" pairs", disable=None):
             path = (args.fold_AB / name).with_name(f"{name.name}.{args.format}")
@@ -86,20 +88,10 @@ def first_of_each_folder(pairs: dict, count: int) -> dict:
     return chosen
 
 
-def check_sizes(pairs: dict[Path, tuple[Path, Path]], sizes_of_sides: list[list[tuple[int, int]]]) -> None:
-    """Before anything is written."""
-    for (a, b), *sizes in zip(pairs.values(), *sizes_of_sides, strict=True):
-        if sizes[0] != sizes[1]:
-            raise UserError(f"{a} has {sizes[0]} pixels and {b} {sizes[1]}; give --size to scale both")
-
-
 def side_by_side(a: Image.Image, b: Image.Image, size: int | None) -> Image.Image:
     if size:
         a, b = (image.resize((size, size), Image.BICUBIC) for image in (a, b))
-    both = Image.new("RGB", (a.width + b.width, a.height))
-    both.paste(a, (0, 0))
-    both.paste(b, (a.width, 0))
-    return both
+    return Image.fromarray(np.hstack((a, b)))
 
 
 if __name__ == "__main__":

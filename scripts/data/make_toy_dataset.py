@@ -33,7 +33,7 @@ from PIL import Image
 
 from util.errors import UserError, run
 from util.files import new_folder
-from util.flag_types import ScriptParser
+from util.flag_types import ScriptParser, non_negative_int, positive_int
 
 PERIOD = 1 / 8  # of the stripes, in picture heights
 SAMPLES = 4  # per pixel and axis, for the edges
@@ -227,15 +227,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = ScriptParser(__doc__, allow_abbrev=False)
     parser.add_argument("out", type=Path, help="new folder, or one that this script drew (it is replaced)")
     parser.add_argument("--size", type=int, default=64, help="height and width in pixels")
-    parser.add_argument("--train", type=int, default=200, help="images in trainA and in trainB")
-    parser.add_argument("--test", type=int, default=24, help="images in testA and in testB")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other scenes")
+    parser.add_argument("--train", type=positive_int, default=200, help="images in trainA and in trainB")
+    parser.add_argument("--test", type=positive_int, default=24, help="images in testA and in testB")
+    parser.add_argument("--seed", type=non_negative_int, default=0, help="another seed, other scenes")
     options = parser.parse_args(arguments)
     if not SIZES[0] <= options.size <= SIZES[1]:
         raise UserError(f"--size {options.size}: give pixels from {SIZES[0]} to {SIZES[1]}")
-    for flag, least in (("train", 1), ("test", 1), ("seed", 0)):
-        if getattr(options, flag) < least:
-            raise UserError(f"--{flag} {getattr(options, flag)}: give a number of at least {least}")
     make_dataset(options.out, options.size, options.train, options.test, options.seed)
     print(
         f"drew {options.out}: trainA, trainB {options.train} images each, testA, testB {options.test}, "

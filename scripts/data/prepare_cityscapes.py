@@ -12,13 +12,14 @@ datasets/cityscapes
 import os
 from pathlib import Path
 
+import numpy as np
 import repository  # noqa: F401
 from PIL import Image
 from tqdm.auto import tqdm
 
 from util.errors import UserError, run
-from util.files import replacing
-from util.flag_types import ScriptParser
+from util.files import replacing, writing_to
+from util.flag_types import ScriptParser, positive_int
 from util.metrics.images import FILTERS, read_image, resize_image
 
 SPLITS = {"train": "train", "val": "test"}
@@ -30,35 +31,27 @@ def main(argv: list[str] | None = None) -> None:
     add("--gtFine_dir", type=Path, required=True, help="unpacked gtFine_trainvaltest: holds train/CITY/*_color.png")
     add("--leftImg8bit_dir", type=Path, required=True, help="unpacked leftImg8bit_trainvaltest: train/CITY/*.png")
     add("--output_dir", type=Path, default=Path("datasets/cityscapes"), help="where trainA, trainB, testA, testB go")
-    add("--size", type=int, default=256, metavar="PIXELS", help="width and height of the images")
+    add("--size", type=positive_int, default=256, metavar="PIXELS", help="width and height of the images")
     add("--photo_filter", default="bicubic", choices=FILTERS, help="resampling of photographs")
     add("--label_filter", default="nearest", choices=FILTERS, help="of label maps; nearest: no colours in between")
     add("--format", default="jpg", choices=("jpg", "png"), help="jpg: quality 100, colours not subsampled")
     add("--aligned", action="store_true", help="also photo and label map side by side in train/ and test/, for pix2pix")
     opt = parser.parse_args(argv)
-    if opt.size < 1:
-        raise UserError(f"--size must be at least 1, not {opt.size}")
-
     pairs = {split: find_pairs(opt.gtFine_dir, opt.leftImg8bit_dir, split) for split in SPLITS}
-    for split, phase in SPLITS.items():
-        folders = [opt.output_dir / f"{phase}{side}" for side in ("A", "B")] + [opt.output_dir / phase] * opt.aligned
-        for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
-        for name, photo_path, label_path in tqdm(
-            pairs[split], desc=f"{split} -> {phase}", unit=" images", disable=None
-        ):
-            photo = resize_image(read_image(photo_path), (opt.size, opt.size), opt.photo_filter)
-            label = resize_image(read_image(label_path), (opt.size, opt.size), opt.label_filter)
-            images = [Image.fromarray(photo), Image.fromarray(label)]
-            if opt.aligned:
-                both = Image.new("RGB", (2 * opt.size, opt.size))
-                both.paste(images[0], (0, 0))
-                both.paste(images[1], (opt.size, 0))
-                images.append(both)
-            for folder, image in zip(folders, images, strict=True):
-                with replacing(folder / f"{name}.{opt.format}") as path:
-                    image.save(path, **({"quality": 100, "subsampling": 0} if opt.format == "jpg" else {}))
-        print(f"{len(pairs[split])} pairs of {split} in {', '.join(str(folder) for folder in folders)}")
+    with writing_to("--output_dir", opt.output_dir):
+        for split, phase in SPLITS.items():
+            folders = [opt.output_dir / f"{phase}{side}" for side in "AB"] + [opt.output_dir / phase] * opt.aligned
+            for folder in folders:
+                folder.mkdir(parents=True, exist_ok=True)
+            bar = tqdm(pairs[split], desc=f"{split} -> {phase}", unit=" images", disable=None)
+            for name, photo_path, label_path in bar:
+                photo = resize_image(read_image(photo_path), (opt.size, opt.size), opt.photo_filter)
+                label = resize_image(read_image(label_path), (opt.size, opt.size), opt.label_filter)
+                images = [photo, label, *([np.hstack((photo, label))] if opt.aligned else [])]
+                for folder, image in zip(folders, images, strict=True):
+                    with replacing(folder / f"{name}.{opt.format}") as path:
+                        Image.fromarray(image).save(path, quality=100, subsampling=0)
+            print(f"{len(pairs[split])} pairs of {split} in {', '.join(map(str, folders))}")
     print(f"{opt.size} x {opt.size}, photographs {opt.photo_filter}, label maps {opt.label_filter}")
 
 

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from util.copies import find_copies, thumbnails_of
 from util.errors import UserError, run
-from util.files import new_folder
+from util.files import free_name, new_folder
 from util.flag_types import ScriptParser, fraction, non_negative_int, positive_int
 from util.pictures import Reader, counted, find_images, list_folder, reader_for, tell
 from util.pictures import add_flags as flags_of_reading
@@ -131,14 +131,11 @@ def split(pictures: dict[str, list[Path]], test_share: float, seed: int) -> dict
 
 def write_folder(paths: list[Path], folder: Path, reader: Reader, args: argparse.Namespace) -> None:
     folder.mkdir(parents=True)
-    used: set[str] = set()
+    used: set[Path] = set()
     for path in tqdm(paths, desc=folder.name, unit=" images", disable=None):
-        name, number = path.stem, 1
-        while name in used:
-            number += 1
-            name = f"{path.stem}_{number}"
-        used.add(name)
-        scaled(reader.open(path), args.size, args.square).save(folder / f"{name}.{args.format}", quality=95)
+        target = free_name(folder / f"{path.stem}.{args.format}", used.__contains__)
+        used.add(target)
+        scaled(reader.open(path), args.size, args.square).save(target, quality=95)
 
 
 def scaled(image: Image.Image, size: int, square: bool) -> Image.Image:

@@ -52,6 +52,12 @@ def prepare(downloads, output, *extra):
     prepare_cityscapes.main([*folders, "--output_dir", str(output), *extra])
 
 
+def test_an_output_folder_that_is_a_file(downloads, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--output_dir .*file cannot be written to"):
+        prepare(downloads, tmp_path / "file")
+
+
 def test_prepare(downloads, tmp_path, capsys):
     prepare(downloads, tmp_path)
     for phase, split in (("train", "train"), ("test", "val")):

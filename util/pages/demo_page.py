@@ -8,6 +8,7 @@ from pathlib import Path
 import gradio as gr
 
 from util.errors import sentence
+from util.files import free_name
 
 EXPLANATION = "Drop a photo, paste one, or take one with the camera. Nothing leaves this machine."
 PREVIEW = 2048  # pixels: larger pictures are shown smaller, and downloaded whole
@@ -53,7 +54,7 @@ def build(models) -> gr.Blocks:
 
     def translate(path, folder: Path, choice, average, tick) -> Path:
         """The file of the translation, in ``folder``. ``gr.Error``: a sentence that calls the picture by its name."""
-        target = free(folder / f"{Path(path).stem}_translated.png")
+        target = free_name(folder / f"{Path(path).stem}_translated.png", Path.exists)
         try:
             remarks = models.translate(Path(path), target, choice, average, tick)
         except Exception as error:
@@ -112,9 +113,3 @@ def named(message: str, path) -> str:
 def new_folder() -> Path:
     """In the folder of uploads, which is deleted at the end."""
     return Path(tempfile.mkdtemp(dir=os.environ["GRADIO_TEMP_DIR"]))
-
-
-def free(path: Path) -> Path:
-    """``path``, with a number where there is such a file."""
-    paths = [path, *(path.with_stem(f"{path.stem}_{i}") for i in range(2, 10**4))]
-    return next(each for each in paths if not each.exists())

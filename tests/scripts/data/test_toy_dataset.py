@@ -186,9 +186,9 @@ def test_a_drawing_cut_short_leaves_the_old_one(tmp_path, monkeypatch, error, se
     [
         (["--size", "8"], "--size 8"),
         (["--size", "5000"], "--size 5000"),
-        (["--train", "0"], "--train 0"),
-        (["--test", "-1"], "--test -1"),
-        (["--seed", "-3"], "--seed -3"),
+        (["--train", "0"], "--train: must be a whole number of at least 1, not '0'"),
+        (["--test", "-1"], "--test: must be a whole number of at least 1, not '-1'"),
+        (["--seed", "-3"], "--seed: must be a whole number of at least 0, not '-3'"),
     ],
 )
 def test_bad_flags(tmp_path, flags, word):
