@@ -77,7 +77,10 @@ class Loggers(Logger):
         arrays = {}
         for label, image in images.items():
             try:
-                arrays[label] = tensor2im(image) if isinstance(image, torch.Tensor) else image
+                array = tensor2im(image) if isinstance(image, torch.Tensor) else image
+                if array.shape[2:] != (3,):
+                    raise ValueError(f"{array.shape} is not (H, W, 3)")
+                arrays[label] = array
             except Exception as error:
                 if label not in self.unshowable:
                     warn(f"the picture {label} can't be shown: {error!r}")

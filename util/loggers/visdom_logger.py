@@ -26,6 +26,7 @@ from util.run.checkpoints import Position
 RETRY_SECONDS = 5.0  # between looks for an absent server
 TIMEOUT_SECONDS = 10.0  # of one request
 PICTURE = "last_images.png"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class VisdomLogger(Logger):
@@ -114,7 +115,10 @@ class VisdomLogger(Logger):
         if self.images is not None:
             (title, images), self.images = self.images, None
             self.page.set_images(title, images)
-            save_image(sheet(images, 4, WHOLE_WIDTH), self.folder / PICTURE)
+            try:
+                save_image(sheet(images, 4, WHOLE_WIDTH), self.folder / PICTURE)
+            except OSError as error:  # the server has it; what is lost is the picture of a page drawn anew
+                warn(f"{self.folder / PICTURE} cannot be written: {error}")
 
     def _draw(self) -> None:
         if not answers(self.opt):  # much cheaper than a request that fails
@@ -194,7 +198,7 @@ def connect(opt):
         @functools.cached_property
         def session(self):
             session = requests.Session()
-            session.trust_env = not _is_loopback(_host(opt))  # a proxy can't reach this machine's ports
+            session.trust_env = _host(opt) not in LOOPBACK  # a proxy can't reach this machine's ports
             session.post = functools.partial(session.post, timeout=TIMEOUT_SECONDS)
             return session
 
@@ -213,7 +217,3 @@ def _host(opt) -> str:
         return urlparse(server if "//" in server else f"http://{server}").hostname
     except ValueError:
         raise UserError(f"--display_server {server!r} is no address; it looks like http://localhost") from None
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "127.0.0.1", "::1")

@@ -134,7 +134,7 @@ def contrastive_term(run: Run) -> dict[str, float]:
     found = {name: float(np.mean(flags)) for name, flags in found.items() if flags and not decoupled}
     tail = [row for _, row in rows[-max(1, len(rows) // 10) :]]
     for name in names(tail):
-        if name.startswith("similarity_"):
-            _, kind, layer = name.split("_")
-            found[f"{kind} {layer}"] = float(np.mean([row[name] for row in tail]))
+        values = [row[name] for row in tail if row.get(name) is not None]
+        if name.startswith("similarity_") and values:
+            found[name.removeprefix("similarity_").replace("_", " ")] = float(np.mean(values))
     return found

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -118,4 +118,4 @@ def samples_table(samples: dict[str, dict[str, list[np.ndarray]]]) -> tags.div:
             columns[label if not label.startswith("output") else f"{title}{label.removeprefix('output')}"] = images
     cells = ((picture(image, f"image {i}: {label}") for i, image in enumerate(images, 1))
              for label, images in columns.items())  # fmt: skip
-    return table(columns, zip(*cells, strict=True))
+    return table(columns, zip_longest(*cells, fillvalue=""))

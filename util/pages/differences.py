@@ -56,10 +56,9 @@ def difference_tables(experiments: dict[str, list[Run]], against: str | None, ra
     if against:
         last = values_at(experiments, dict.fromkeys(experiments, math.inf))
         text += f"\nLast epoch, difference to {against}:\n\n{difference_table(last, against)}"
-    if rates:
-        time = min(
-            max(at for run in runs for at, _, _ in run.scores) * rates[name] for name, runs in experiments.items()
-        )
+    ends = {name: max((at for run in runs for at, *_ in run.scores), default=0) for name, runs in experiments.items()}
+    if rates and any(ends.values()):
+        time = min(images * rates[name] for name, images in ends.items() if images)
         images = {name: time / rates[name] for name in experiments}
         values = values_at(experiments, images)
         text += f"\nAfter {time:.0f} seconds of each, at the given seconds an image:\n\n{value_table(values, images)}"

@@ -116,9 +116,11 @@ def test_a_picture_that_is_none_is_left_out_with_one_warning(capsys):
     recorder = Recorder()
     loggers = Loggers([recorder])
     for i in range(2):
-        loggers.log_images(at(i), {"odd": torch.zeros(5), "real_A": torch.zeros(3, 4, 4)})
+        labels = {"odd": torch.zeros(5), "labels": torch.zeros(5, 4, 4), "real_A": torch.zeros(3, 4, 4)}
+        loggers.log_images(at(i), labels)
     assert [list(images) for images in recorder.events] == [["real_A"]] * 2
-    assert capsys.readouterr().err.count("warning: the picture odd") == 1
+    err = capsys.readouterr().err
+    assert err.count("warning: the picture odd") == 1 and err.count("the picture labels can't be shown") == 1
 
 
 def test_the_classic_line_on_the_console_and_in_loss_log(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """The Visdom logger against real servers: nothing is lost, nothing is drawn twice, training never waits."""
 
+import errno
 import json
 import os
 import socket
@@ -297,6 +298,21 @@ def test_a_request_that_arrived_but_got_no_answer_is_not_drawn_twice(tmp_path, m
         wait_until_drawn(logger, i)
     logger.close()
     assert server.requests > 2 and server.x == [100.0, 200.0, 300.0, 400.0]
+
+
+def test_a_full_disk_takes_the_picture_of_later_and_nothing_else(tmp_path, port, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("util.loggers.visdom_logger.save_image", full)
+    opt = options(tmp_path, port, name="full")
+    logger = VisdomLogger(opt)
+    with Loggers([logger]) as loggers:
+        train(loggers, 1, 1)
+        wait_until_drawn(logger, 1)
+        train(loggers, 2, 2)
+    expect_points(opt, 2)
+    assert capsys.readouterr().err.count(f"{logger.folder}/last_images.png") == 2
 
 
 def test_replay_shows_a_run_that_had_no_server(tmp_path, port):

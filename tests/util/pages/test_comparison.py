@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from util.pages import comparison
+from util.pages import comparison, comparison_page
 from util.pages.comparison import Run, contrastive_term, last_and_best, loss_curve, read_run, score_curve, spread
 
 
@@ -92,3 +92,16 @@ def test_quiet_steps_are_counted_in_units_of_lambda_early_and_late(tmp_path):
     late = [row(i, NCE=quiet if i % 2 else loud, similarity_negative_4=0.5) for i in range(201, 301)]
     found = contrastive_term(write(tmp_path / "a", early + late, lambda_NCE=10.0))
     assert found == {"quiet, first 200": 0.25, "quiet, later": 0.5, "negative 4": 0.5}
+
+
+def test_a_similarity_that_was_no_number_and_one_of_another_name_count_as_they_are(tmp_path):
+    rows = [row(i, NCE=1.0, similarity_negative_4=i / 10, similarity_mine=2.0) for i in range(1, 31)]
+    rows[-1]["losses"]["similarity_negative_4"] = None  # NaN, in the record
+    found = contrastive_term(write(tmp_path / "a", rows))
+    assert found["negative 4"] == pytest.approx(2.85) and found["mine"] == 2.0  # of 28 and 29; of all three
+
+
+def test_samples_of_fewer_test_images_leave_their_places_empty():
+    grey = np.full((4, 4, 3), 128, np.uint8)
+    shown = comparison_page.samples_table({"a": {"output": [grey] * 2}, "b": {"output": [grey]}}).render()
+    assert shown.count("<img") == 3 and shown.count("<td") == 4

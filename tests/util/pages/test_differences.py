@@ -52,3 +52,10 @@ def test_equal_time_reads_the_curves_where_the_first_has_ended():
     text = difference_tables(experiments, None, {"CUT": 0.5, "NEGCUT": 1.0})
     assert "After 50 seconds" in text and "| CUT | 100 | 5 ± nan |" in text and "| NEGCUT | 50 | 5 ± nan |" in text
     assert "| NEGCUT | -4 (+nan to +nan) |" in difference_tables(experiments, "CUT", {})
+
+
+def test_an_experiment_without_scores_has_no_time_and_no_values():
+    experiments = {"CUT": [run([(50, 9.0), (100, 5.0)])], "bare": [run([])]}
+    text = difference_tables(experiments, "CUT", {"CUT": 0.5, "bare": 0.1})
+    assert "After 50 seconds" in text and "| bare | 500 | – |" in text and "| bare | – |" in text
+    assert difference_tables({"bare": [run([])]}, None, {"bare": 0.1}) == ""
