@@ -225,13 +225,13 @@ def what_is_left_out(image: Image.Image) -> list[str]:
 
 
 def source_side(opt) -> str:
-    """The side that is translated."""
-    return "A" if opt.direction == "AtoB" else "B"
+    """The side that is translated: A of AtoB."""
+    return opt.direction[0]
 
 
 def target_side(opt) -> str:
-    """The side whose look translations take."""
-    return "B" if source_side(opt) == "A" else "A"
+    """The side whose look translations take: B of AtoB."""
+    return opt.direction[-1]
 
 
 def reader_for(opt, side: str = "A") -> Reader:
@@ -251,8 +251,7 @@ def readers_of_run(folder: Path | None, value_range: list[float] | None, max_pix
     except (OSError, ValueError):  # an official run has none; a damaged one is reported where it is needed
         pass
     opt = Namespace(value_range=value_range or saved.value_range, max_pixels=max_pixels)
-    source = source_side(saved)
-    return reader_for(opt, source), reader_for(opt, "B" if source == "A" else "A")
+    return reader_for(opt, source_side(saved)), reader_for(opt, target_side(saved))
 
 
 def tell(paths: Sequence[str | Path], facts: list[Facts], value_range: tuple[float, float] | None, where: str) -> None:

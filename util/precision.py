@@ -69,12 +69,12 @@ def to_half(name: str, values: torch.Tensor) -> torch.Tensor:
 def usable(precision: str, device: torch.device, asked_for: bool = True) -> str:
     """The precision that ``device`` will run in. ``UserError`` where tf32 was ``asked_for`` and there is none."""
     kind = kind_of(device)
-    if precision == "tf32" and not kind.tf32 and asked_for:
+    if {"fp32": True, "tf32": kind.tf32, "bf16": kind.bf16}[precision]:
+        return precision
+    if precision == "tf32" and asked_for:
         raise UserError("--precision tf32 is a mode of NVIDIA GPUs; on this device use fp32 or bf16")
-    if (precision == "bf16" and not kind.bf16) or (precision == "tf32" and not kind.tf32):
-        warn(f"--precision {precision} is left out: {device.type} has none that is known to work here; fp32 is used")
-        return "fp32"
-    return precision
+    warn(f"--precision {precision} is left out: {device.type} has none that is known to work here; fp32 is used")
+    return "fp32"
 
 
 def configure(precision: str, sizes_repeat: bool) -> None:
@@ -110,10 +110,9 @@ def has_fast_bf16(device: torch.device) -> bool:
 def fast_settings(device: torch.device) -> dict[str, str | bool]:
     """What ``--fast`` chooses on ``device``, by flag. Compiling pays on GPUs alone: on a CPU the time is in the
     convolutions, which stay the same library calls."""
-    settings: dict[str, str | bool] = {"channels_last": True, "compile": kind_of(device).compiles}
-    if has_fast_bf16(device):
-        return settings | {"precision": "bf16"}
-    return settings | {"precision": "tf32" if kind_of(device).tf32 else "fp32"}
+    kind = kind_of(device)
+    precision = "bf16" if has_fast_bf16(device) else "tf32" if kind.tf32 else "fp32"
+    return {"channels_last": True, "compile": kind.compiles, "precision": precision}
 
 
 def _has_cpu_flag(*names: str) -> bool:

@@ -81,16 +81,15 @@ class ConsoleLogger(Logger):
         self._print(f"End of epoch {last.epoch}{of} \t Time Taken: {seconds:.0f} sec{speed}")
 
     def log_losses(self, progress: Progress, losses: dict[str, float]) -> None:
-        head = classic_head(progress)
-        losses = _on_console(losses)
-        values = [(f"{name}: {value:.3f}", math.isfinite(value)) for name, value in losses.items()]
-        print(head + " ".join(text for text, _ in values), file=self.log)
+        head, losses = classic_head(progress), _on_console(losses)
+        words = {name: f"{name}: {value:.3f}" for name, value in losses.items()}
+        print(head + " ".join(words.values()), file=self.log)
         self.show_losses(progress, losses)
+        if self.colour:
+            head = f"{DIM}{head}{PLAIN}"
+            words |= {name: f"{RED}{words[name]}{PLAIN}" for name, value in losses.items() if not math.isfinite(value)}
         if not self.quiet:
-            if self.colour:
-                head = f"{DIM}{head}{PLAIN}"
-                values = [(text if fine else f"{RED}{text}{PLAIN}", fine) for text, fine in values]
-            self._print(head + " ".join(text for text, _ in values))
+            self._print(head + " ".join(words.values()))
 
     def show_losses(self, progress: Progress, losses: dict[str, float]) -> None:
         if self.bar is not None:

@@ -8,34 +8,29 @@ from util.loggers.base import Images
 GAP, CAPTION = 6, 20  # pixels
 
 
-def grid(images: Images, columns: int) -> np.ndarray:
-    """label -> (H, W, 3) uint8, in rows of ``columns`` -> (H', W', 3) uint8; pixels are kept."""
-    rows = [list(images.items())[i : i + columns] for i in range(0, len(images), columns)]
-    width = max(picture.shape[1] for picture in images.values()) + GAP
-    heights = [max(picture.shape[0] for _, picture in row) + CAPTION + GAP for row in rows]
-    sheet = Image.new("RGB", (width * max(map(len, rows)) + GAP, sum(heights)), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    y = 0
-    for row, height in zip(rows, heights, strict=True):
-        for i, (label, picture) in enumerate(row):
-            x = GAP + i * width
-            draw.text((x, y + 1), label, fill="black", font=font)
-            sheet.paste(Image.fromarray(picture), (x, y + CAPTION))
-        y += height
-    return np.asarray(sheet)
-
-
 def sheet(images: Images, columns: int, width: int, size: int = 0) -> np.ndarray:
-    """label -> (H, W, 3) uint8, each as wide as a column, as one picture about ``width`` pixels wide; wider where its
-    columns would be narrower than ``size`` pixels or the widest picture. Twice enlarged or more, pixels stay sharp."""
+    """label -> (H, W, 3) uint8, in rows of ``columns``, each as wide as a column, as one picture (H', W', 3) about
+    ``width`` pixels wide; wider where its columns would be narrower than ``size`` pixels or the widest picture. Twice
+    enlarged or more, pixels stay sharp."""
     columns = min(columns, len(images))
     each = max((width - GAP) // columns - GAP, size, *(image.shape[1] for image in images.values()))
-    scaled = {}
-    for label, image in images.items():
-        height = max(1, round(image.shape[0] * each / image.shape[1]))
-        how = Image.Resampling.NEAREST if each >= 2 * image.shape[1] else Image.Resampling.BICUBIC
-        scaled[label] = np.asarray(Image.fromarray(image).resize((each, height), how))
-    return grid(scaled, columns)
+    pictures = [(label, _as_wide(Image.fromarray(image), each)) for label, image in images.items()]
+    rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
+    heights = [max(picture.height for _, picture in row) + CAPTION + GAP for row in rows]
+    found = Image.new("RGB", (columns * (each + GAP) + GAP, sum(heights)), "white")
+    draw, font = ImageDraw.Draw(found), ImageFont.load_default(14)
+    for number, row in enumerate(rows):
+        y = sum(heights[:number])
+        for i, (label, picture) in enumerate(row):
+            x = GAP + i * (each + GAP)
+            draw.text((x, y + 1), label, fill="black", font=font)
+            found.paste(picture, (x, y + CAPTION))
+    return np.asarray(found)
+
+
+def _as_wide(image: Image.Image, width: int) -> Image.Image:
+    how = Image.Resampling.NEAREST if width >= 2 * image.width else Image.Resampling.BICUBIC
+    return image.resize((width, max(1, round(image.height * width / image.width))), how)
 
 
 def enlarge(image: np.ndarray, size: int) -> np.ndarray:

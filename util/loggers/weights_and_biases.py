@@ -7,6 +7,7 @@ from util.errors import UserError, warn
 from util.files import write_atomic
 from util.loggers.base import Images, Logger, Progress, loss_group
 from util.metrics.names import higher_is_better, plotted_scores
+from util.run.checkpoints import Position
 
 try:
     import wandb
@@ -21,7 +22,7 @@ class WandbLogger(Logger):
     resumed training goes on with the same one. Nothing is ever asked at the terminal: without a key one warning, and
     nothing is logged."""
 
-    def __init__(self, opt, resume: int | None = None):
+    def __init__(self, opt, resume: Position | None = None):
         self.opt, self.run = opt, None
         settings = wandb.setup().settings
         if settings.mode not in OFFLINE and not wandb.login(prompt=False, verify=False):

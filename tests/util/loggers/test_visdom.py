@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from util.errors import UserError
 from util.loggers import Loggers, Progress
 from util.loggers.base import FEW
-from util.loggers.grid import CAPTION, GAP, enlarge, grid, sheet
+from util.loggers.grid import CAPTION, GAP, enlarge, sheet
 from util.loggers.jsonl import JsonlLogger
 from util.loggers.smoothing import Smoothing
 from util.loggers.visdom_page import MAX_POINTS, WHOLE_WIDTH, Plot
@@ -173,14 +173,16 @@ def test_sheet_is_as_wide_as_asked_or_as_its_pictures_need():
     assert sheet({"a": small, "b": wide}, 4, 500).shape[1] == 2 * (600 + GAP) + GAP
 
 
-def test_grid_keeps_pixels_and_enlarges_small_pictures():
-    big, small = np.full((100, 120, 3), 7, np.uint8), np.full((16, 10, 3), 200, np.uint8)
-    sheet = grid({"big": big, "small": enlarge(small, 64), "third": enlarge(big, 64)}, columns=2)
-    assert sheet.shape == (2 * (100 + CAPTION + GAP), 2 * (120 + GAP) + GAP, 3)
-    right = GAP + 120 + GAP
-    assert (sheet[CAPTION : CAPTION + 100, GAP : GAP + 120] == 7).all()
-    assert (sheet[CAPTION : CAPTION + 64, right : right + 40] == 200).all()
-    assert (sheet[CAPTION + 64 : 100, right:] == 255).all()
+def test_sheet_keeps_pixels_and_enlarges_small_pictures():
+    big, small = np.random.default_rng(0).integers(0, 256, (100, 120, 3), np.uint8), np.full((5, 10, 3), 200, np.uint8)
+    found = sheet({"big": big, "small": small, "third": big}, 2, 0)
+    assert found.shape == (2 * (100 + CAPTION + GAP), 2 * (120 + GAP) + GAP, 3)
+    right, below = GAP + 120 + GAP, 100 + CAPTION + GAP
+    assert (found[CAPTION : CAPTION + 100, GAP : GAP + 120] == big).all()
+    assert (found[CAPTION : CAPTION + 60, right : right + 120] == 200).all()
+    assert (found[CAPTION + 60 : 100, right:] == 255).all()
+    assert (found[below + CAPTION : below + CAPTION + 100, GAP : GAP + 120] == big).all()
+    assert enlarge(small, 64).shape == (30, 60, 3) and (enlarge(big, 64) == big).all()
 
 
 def test_live_then_resumed_without_gap_or_repeat(tmp_path, port):
@@ -348,7 +350,7 @@ def test_a_taken_port_is_named(port, tmp_path):
 def whole_port(port):
     """A server whose page can be drawn."""
     try:
-        start_visdom.complete(start_visdom.static_folder())
+        start_visdom.complete_installed()
     except (UserError, OSError) as error:
         pytest.skip(f"the page's files can't be had: {error}")
     return port
