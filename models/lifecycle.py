@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from models.inference.architecture import load_weights
 from models.networks.blocks import make_channels_last
-from models.networks.compiled import compile_entries
 from models.networks.sync_norm import normalizes_alone
 from models.schedulers import get_scheduler, step_schedules
 from util import precision
@@ -92,11 +91,13 @@ class Lifecycle:
             self.compile_networks()
 
     def compile_networks(self) -> None:
-        """Each network's ways in, but for those of ``not_compiled``, which is said."""
+        """Each network's ``entries``, but for those of ``not_compiled``, which is said."""
         left_out = self.not_compiled()
         for name, net in self.networks().items():
             if name not in left_out:
-                compile_entries(net)
+                net.compile()
+                for method in precision.entries(net)[1:]:  # which net.compile, made for net(...), would pass by
+                    setattr(net, method, torch.compile(getattr(net, method)))
         for name, reason in left_out.items() if self.opt.rank == 0 else ():
             warn(f"--compile leaves {name} out: {reason}")
 

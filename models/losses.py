@@ -77,10 +77,8 @@ def nonsaturating_loss(query: Tensor, key: Tensor, negatives: Tensor, temperatur
     return (torch.logaddexp(positive, others) - others).mean()
 
 
-BY_IMAGE = {
-    info_nce,
-    nonsaturating_loss,
-}  # means over images that don't meet: as many may be given at once as one likes
+# Means over images that don't meet: as many may be given at once as one likes.
+BY_IMAGE = {info_nce, nonsaturating_loss}
 
 
 def patch_similarities(

@@ -1,4 +1,6 @@
-"""The networks by the names of --netG and --netD."""
+"""The networks by the names of --netG and --netD, and what model files written for CUT or CycleGAN look for here."""
+
+# ruff: noqa: F401
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -9,7 +11,7 @@ from models.losses import GANLoss, cal_gradient_penalty
 from models.networks.blocks import Downsample, InstanceNorm, ResnetBlock, Upsample, get_norm_layer
 from models.networks.cyclegan_calls import as_cyclegan_calls
 from models.networks.init import init_net, init_weights
-from models.networks.negative_generator import SOURCES, define_N
+from models.networks.negative_generator import SOURCES
 from models.networks.patch_projector import PatchProjector, define_F
 from models.networks.patchgan import NLayerDiscriminator, PatchDiscriminator, PixelDiscriminator
 from models.networks.resnet import ResnetGenerator
@@ -17,37 +19,6 @@ from models.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from models.networks.unet import UnetGenerator
 from models.schedulers import get_scheduler
 from util.errors import UserError
-
-__all__ = [
-    "SOURCES",
-    "Downsample",
-    "GANLoss",
-    "InstanceNorm",
-    "NLayerDiscriminator",
-    "PatchDiscriminator",
-    "PatchProjector",
-    "PixelDiscriminator",
-    "ResnetBlock",
-    "ResnetGenerator",
-    "StyleGAN2Discriminator",
-    "StyleGAN2Generator",
-    "TileStyleGAN2Discriminator",
-    "UnetGenerator",
-    "Upsample",
-    "cal_gradient_penalty",
-    "create_D",
-    "create_F",
-    "create_G",
-    "create_N",
-    "define_D",
-    "define_F",
-    "define_G",
-    "define_N",
-    "get_norm_layer",
-    "get_scheduler",
-    "init_net",
-    "init_weights",
-]
 
 RESNET_BLOCKS = {"resnet_9blocks": 9, "resnet_6blocks": 6, "resnet_4blocks": 4}
 UNET_DOWNS = {"unet_128": 7, "unet_256": 8}
@@ -158,5 +129,5 @@ def create_F(opt, channels: list[int]) -> PatchProjector:
 
 def create_N(opt, netF: PatchProjector) -> nn.Module:
     """The negative source that the options describe, beside ``netF``."""
-    widths = netF.channels, netF.out_channels()
-    return define_N(opt.netN, *widths, opt.netF_nc, opt.num_patches, opt.init_type, opt.init_gain, opt.gpu_ids)
+    source = SOURCES[opt.netN](netF.channels, netF.out_channels(), opt.netF_nc, opt.num_patches)
+    return init_net(source, opt.init_type, opt.init_gain, opt.gpu_ids)

@@ -146,15 +146,8 @@ class Upsample(Resample):
             return x[:, :, 1 : self.end, 1 : self.end]
 
 
-def padding_layer(padding_type: str, width: int) -> tuple[list[nn.Module], int]:
-    """(layers in front of a convolution, zero padding of the convolution itself)."""
-    if padding_type == "reflect":
-        return [ReflectionPad2d(width)], 0
-    if padding_type == "replicate":
-        return [nn.ReplicationPad2d(width)], 0
-    if padding_type == "zero":
-        return [], width
-    raise UserError(f"padding '{padding_type}' does not exist: it is reflect, replicate or zero")
+# Layers in front of a convolution; zeros it adds by itself.
+PADDINGS: dict[str, list] = {"reflect": [ReflectionPad2d], "replicate": [nn.ReplicationPad2d], "zero": []}
 
 
 class ResnetBlock(nn.Module):
@@ -162,13 +155,15 @@ class ResnetBlock(nn.Module):
 
     def __init__(self, dim: int, padding_type: str, norm_layer: NormLayer, use_dropout: bool, use_bias: bool):
         super().__init__()
-        pad, zeros = padding_layer(padding_type, 1)
-        layers = [*pad, nn.Conv2d(dim, dim, 3, padding=zeros, bias=use_bias), norm_layer(dim), nn.ReLU()]
-        if use_dropout:
-            layers.append(nn.Dropout(0.5))
-        pad, zeros = padding_layer(padding_type, 1)
-        layers += [*pad, nn.Conv2d(dim, dim, 3, padding=zeros, bias=use_bias), norm_layer(dim)]
-        self.conv_block = nn.Sequential(*layers)
+        if padding_type not in PADDINGS:
+            raise UserError(f"padding '{padding_type}' does not exist: it is reflect, replicate or zero")
+
+        def conv() -> list[nn.Module]:
+            pads = [pad(1) for pad in PADDINGS[padding_type]]
+            return [*pads, nn.Conv2d(dim, dim, 3, padding=0 if pads else 1, bias=use_bias), norm_layer(dim)]
+
+        dropout = [nn.Dropout(0.5)] if use_dropout else []
+        self.conv_block = nn.Sequential(*conv(), nn.ReLU(), *dropout, *conv())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, dim, H, W) -> the same shape."""

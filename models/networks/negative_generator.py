@@ -5,12 +5,9 @@ nothing in it depends on N's weights. ``forward(summary, noise)`` makes the nega
 ``noise_nc`` says how wide the noise is, ``needs_average`` whether there has to be an F_.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from models.networks.init import init_net
 from models.networks.patch_projector import PatchProjector, l2_normalize
 from util.errors import UserError
 from util.launches import each_layer
@@ -105,20 +102,3 @@ SOURCES = {
     "neg_gen_al": ProjectedNegatives,
     "neg_param": LearnedNegatives,
 }
-
-
-def define_N(
-    netN: str,
-    channels: list[int],
-    out_channels: list[int],
-    nc: int,
-    num_patches: int,
-    init_type: str,
-    init_gain: float,
-    gpu_ids: Sequence[int] = (),
-) -> nn.Module:
-    """The negative source ``netN`` for encoder widths ``channels`` and projections of ``out_channels``."""
-    if netN not in SOURCES:
-        raise UserError(f"--netN {netN}: choose from {', '.join(SOURCES)}")
-    source = SOURCES[netN](channels, out_channels, nc, num_patches)
-    return init_net(source, init_type, init_gain, gpu_ids)

@@ -92,7 +92,7 @@ class PatchProjector(nn.Module):
         if self.channels is None:
             self.create_mlps([f.shape[1] for f in feats])
         if patch_ids is None:
-            counts = [f.shape[2] * f.shape[3] for f in feats]
+            counts = [self.positions(f) for f in feats]
             kept = [min(num_patches, n) if num_patches > 0 else n for n in counts]
             patch_ids = [torch.randperm(n, device=feats[0].device)[:k] for n, k in zip(counts, kept, strict=True)]
         return [p.flatten(0, 1) for p in self.project(feats, patch_ids)], patch_ids

@@ -1,5 +1,6 @@
 """The U-Net generator of pix2pix."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -28,7 +29,14 @@ class UnetGenerator(nn.Module):
             block = UnetBlock(8 * ngf, 8 * ngf, block, norm_layer, use_dropout)
         for dim in (4 * ngf, 2 * ngf, ngf):
             block = UnetBlock(dim, 2 * dim, block, norm_layer)
-        self.model = UnetOutermost(input_nc, ngf, output_nc, block, norm_layer)
+        outermost = nn.Sequential(
+            nn.Conv2d(input_nc, ngf, 4, stride=2, padding=1, bias=needs_bias(norm_layer)),
+            block,
+            nn.ReLU(),
+            nn.ConvTranspose2d(2 * ngf, output_nc, 4, stride=2, padding=1),
+            nn.Tanh(),
+        )
+        self.model = nn.Sequential(OrderedDict(model=outermost))  # published weights are called model.model.0 ...
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, input_nc, H, W) -> (B, output_nc, H, W), both in [-1, 1]; 2^``num_downs`` divides H and W."""
@@ -65,20 +73,3 @@ class UnetBlock(nn.Module):
         # What the published net hands over is not x: its in-place activation has changed x by then.
         x = self.model[0](x)
         return torch.cat((x, self.model[1:](x)), dim=1)
-
-
-class UnetOutermost(nn.Module):
-    """The level of the images themselves: nothing is handed over, tanh at the end."""
-
-    def __init__(self, input_nc: int, ngf: int, output_nc: int, inner: nn.Module, norm_layer: NormLayer):
-        super().__init__()
-        self.model = nn.Sequential(
-            nn.Conv2d(input_nc, ngf, 4, stride=2, padding=1, bias=needs_bias(norm_layer)),
-            inner,
-            nn.ReLU(),
-            nn.ConvTranspose2d(2 * ngf, output_nc, 4, stride=2, padding=1),
-            nn.Tanh(),
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.model(x)

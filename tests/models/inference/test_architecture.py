@@ -98,7 +98,7 @@ def test_projector_and_negative_generators():
     assert guess_network(F.state_dict()).command_line() == "--netF mlp_sample --netF_nc 16"
     assert guess_network(F.state_dict()).notes == ["2 layers in --nce_layers, of 3, 8 channels"]
     for netN in ("neg_gen_momentum", "neg_gen", "neg_param"):
-        N = networks.define_N(netN, [3, 8], [16, 16], 16, 4, "xavier", 0.02)
+        N = networks.SOURCES[netN]([3, 8], [16, 16], 16, 4)
         guess = guess_network(N.state_dict())
         assert (guess.kind, guess.flags["netN"], guess.flags["netF_nc"]) == ("negative generator (N)", netN, 16)
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.networks import SOURCES, define_N
+from models.networks import SOURCES, init_net
 from models.networks.patch_projector import PatchProjector
 
 CHANNELS, NC, PATCHES, IMAGES = [3, 5], 8, 6, 2
@@ -45,7 +45,7 @@ def test_every_source_is_held_against_the_equation():
 def test_negatives_are_those_of_the_equation(netN):
     torch.manual_seed(0)
     netF, netF_ = (PatchProjector(CHANNELS, NC).double() for _ in range(2))
-    N = define_N(netN, CHANNELS, [NC] * 2, NC, PATCHES, "normal", 0.5).double()
+    N = init_net(SOURCES[netN](CHANNELS, [NC] * 2, NC, PATCHES), "normal", 0.5).double()
     for net in (netF, netF_, N):
         for weight in net.parameters():
             nn.init.normal_(weight, std=0.5)
