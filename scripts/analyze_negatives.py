@@ -270,7 +270,7 @@ def write_page(args: argparse.Namespace, opt, model: CUTModel, images: list, mea
     header |= {"options": {k: v for k, v in vars(opt).items() if k != "message"}}
     title, out = f"{opt.easy_label or opt.name}: the negatives", args.out or folder / "negatives.html"
     head = [*html.terms(header), *other_pages.nav(folder, out), html.command()]
-    write_atomic(out, html.page(("report",), title, head, [tags.main(body)]))
+    write_atomic(out, html.page(("plots", "report"), title, head, [tags.main(body)]))
     other_pages.add(folder, "page of negatives", out)
     return out
 

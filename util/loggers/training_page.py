@@ -155,7 +155,7 @@ class TrainingPage(Logger):
         constants = dict(groups=GROUPS, hints=HINTS, widest=WIDEST, few=FEW, colors=COLORS)
         write_atomic(
             self.web / "index.html",
-            html.page(("pair", "viewer", "training_page"), opt.name, head, _body(), **constants),
+            html.page(("pair", "viewer", "plots", "training_page"), opt.name, head, _body(), **constants),
         )
 
 

@@ -21,9 +21,17 @@ setTheme(keep() || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" 
 for (const button of document.querySelectorAll(".theme"))
   button.onclick = () => setTheme(keep(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 
+// A button that takes ``name`` out of what is shown, or back into it.
+const toggle = (shown, name, redraw, ...content) => make("button", {"aria-pressed": true, title: `show or hide ${name}`, onclick: ({currentTarget}) => {
+  if (!shown.delete(name)) shown.add(name);
+  currentTarget.setAttribute("aria-pressed", shown.has(name));
+  redraw();
+}}, ...content);
+const term = ([name, value]) => make("span", {}, make("b", {}, name), ` ${value}`);
+
 // At the foot: the starts of the run (starts.jsonl), by which a picture is traced to its code and data.
 function showStarts(starts) {
-  const terms = (values) => make("p", {class: "terms"}, ...Object.entries(values).map(([name, value]) => make("span", {}, make("b", {}, name), ` ${value}`)));
+  const terms = (values) => make("p", {class: "terms"}, ...Object.entries(values).map(term));
   const show = (start) => make("section", {}, make("pre", {}, start.command), terms({
     started: start.time + (start.total_images ? `, after ${start.total_images.toLocaleString("en")} images` : ""),
     commit: start.commit ? start.commit.slice(0, 10) + (start.changed ? ", changed" : "") : "unknown",

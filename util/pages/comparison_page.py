@@ -55,7 +55,7 @@ def write(out: Path, title: str, header: dict, experiments: Experiments, samples
         ),
     ]  # fmt: skip
     body = [(tags.h2(title), tags.p(text) if text else "", content) for title, text, content in sections]
-    write_atomic(out / "index.html", html.page(("report",), title, html.terms(header), [tags.main(body)]))
+    write_atomic(out / "index.html", html.page(("plots", "report"), title, html.terms(header), [tags.main(body)]))
     write_atomic(out / "table.md", f"{markdown(*score_rows)}\n{markdown(*contrast_rows)}")
     values = {title: [run.scores for run in runs] for title, runs in experiments.items()}
     write_atomic(out / "scores.json", json.dumps({"scores": values, "contrast": contrast}, indent=1) + "\n")

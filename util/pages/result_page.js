@@ -14,10 +14,9 @@ function card(row, index) {
   const figures = PAGE.labels.map((label, i) => shown.has(label) && links[i]
     ? make("figure", {}, make("img", {src: links[i], alt: `${name}: ${label}`, loading: "lazy", decoding: "async"}), make("figcaption", {title: label}, label))
     : null);
-  const box = make("div", {class: "card", tabindex: 0, role: "button", "aria-label": `enlarge ${name}`, onclick: () => view(index), onfocus: () => { current = index; }},
+  return make("div", {class: "card", tabindex: 0, role: "button", "aria-label": `enlarge ${name}`, onclick: () => view(index), onfocus: () => { current = index; }},
     make("div", {class: "name"}, make("span", {title: name}, name), make("span", {}, scoreLine(scores))),
     make("div", {class: "row"}, ...figures));
-  return box;
 }
 function drawTo(count) {
   const part = document.createDocumentFragment();
@@ -70,11 +69,7 @@ $("#sort").append(make("option", {value: ""}, "as tested"), make("option", {valu
 $("#sort").onchange = redraw;
 $("#order").onclick = () => { $("#order").textContent = $("#order").textContent === "↑" ? "↓" : "↑"; redraw(); };
 $("#filter").oninput = redraw;
-$("#labels").append(...PAGE.labels.map((label) => make("button", {"aria-pressed": true, title: `show or hide ${label}`, onclick: (event) => {
-  shown.has(label) ? shown.delete(label) : shown.add(label);
-  event.target.setAttribute("aria-pressed", shown.has(label));
-  redraw();
-}}, label)));
+$("#labels").append(...PAGE.labels.map((label) => toggle(shown, label, redraw, label)));
 if (matchMedia("(hover: hover)").matches) $("#filter").placeholder += "  ( / )";
 const setSize = (size) => { $("#grid").style.setProperty("--size", `${size}px`); };
 $("#size").oninput = () => { setSize($("#size").value); fill(); };

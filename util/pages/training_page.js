@@ -42,7 +42,7 @@ function showState() {
     terms.push(["images", at.total_images.toLocaleString("en")], ["images/s", number(at.images_per_second)]);
   }
   terms.push(["updated", now.updated]);
-  $("#state").replaceChildren(...terms.map(([name, value]) => make("span", {}, make("b", {}, name), ` ${value}`)));
+  $("#state").replaceChildren(...terms.map(term));
   $("#go_on").hidden = now.ended !== "interrupted";
   $("#checkpoints").append(...now.checkpoints.map(([name, link]) => make("a", {href: link}, name)));
 }
@@ -73,14 +73,14 @@ function thin(points, most = 700) {
 // What a curve is called in the legend: both similarities of a layer, which share a colour, by the layer.
 const key = (name) => name.replace(/^similarity_.*_(\d+)$/, "layer $1").replace(/^similarity_/, "");
 function plot(title, unit, series, {smoothing = 0, fromZero = false, markers = false, hint = null, note = null} = {}) {
-  const figure = make("figure", {class: "plot"}), hidden = new Set(), svg = SVG("svg", {viewBox: "0 0 480 220", preserveAspectRatio: "none", role: "img", "aria-label": title});
-  const keys = [...new Set(series.map(([name]) => key(name)))];
+  const figure = make("figure", {class: "plot"}), svg = SVG("svg", {viewBox: "0 0 480 220", preserveAspectRatio: "none", role: "img", "aria-label": title});
+  const keys = [...new Set(series.map(([name]) => key(name)))], kept = new Set(keys);
   const colour = (name) => COLORS[keys.indexOf(key(name)) % COLORS.length];
   const dash = (name) => (/^similarity_positive/.test(name) ? {"stroke-dasharray": "6 4"} : {});
   const left = 60, right = 464, top = 8, bottom = 182;
-  let drawn = [], x = null, redo = () => {};
+  let drawn = [], x = null;
   function draw() {
-    const shown = series.filter(([name]) => !hidden.has(key(name))).map(([name, points]) => [name, points.filter(([, y]) => y !== null && y !== undefined)]).filter(([, points]) => points.length);
+    const shown = series.filter(([name]) => kept.has(key(name))).map(([name, points]) => [name, points.filter(([, y]) => y !== null && y !== undefined)]).filter(([, points]) => points.length);
     svg.replaceChildren();
     drawn = shown.map(([name, points]) => [name, smoothing ? smooth(points, smoothing) : points]);
     const width = svg.getBoundingClientRect().width || 480;
@@ -132,11 +132,7 @@ function plot(title, unit, series, {smoothing = 0, fromZero = false, markers = f
     svg.append(SVG("line", {class: "cursor", x1: x(found[0][1][0]), x2: x(found[0][1][0]), y1: top, y2: bottom}));
   };
   svg.onpointerleave = () => { $("#tip").hidden = true; svg.querySelector(".cursor")?.remove(); };
-  const names = keys.map((name) => make("button", {"aria-pressed": true, title: `show or hide ${name}`, onclick: (event) => {
-    hidden.has(name) ? hidden.delete(name) : hidden.add(name);
-    event.currentTarget.setAttribute("aria-pressed", !hidden.has(name));
-    draw();
-  }}, make("i", {style: `background:${COLORS[keys.indexOf(name) % COLORS.length]}`}), name));
+  const names = keys.map((name) => toggle(kept, name, draw, make("i", {style: `background:${COLORS[keys.indexOf(name) % COLORS.length]}`}), name));
   const name = make("b", {}, title);
   figure.append(make("figcaption", {}, hint ? make("details", {}, make("summary", {title: hint}, name, make("span", {}, "?")), hint) : name, ...(String(keys) === title ? [] : names), note), svg);
   figure.draw = (weight) => { if (weight !== undefined) smoothing = weight; draw(); };
