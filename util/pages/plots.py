@@ -113,7 +113,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
 def _extent(values: Sequence[Numbers], pad: float) -> tuple[float, float]:
     joined = np.concatenate([np.asarray(v, float) for v in values])
     low, high = float(np.nanmin(joined)), float(np.nanmax(joined))
-    if low == high:
+    if high - low < 1e-300:  # equal, or as good as
         low, high = low - (abs(low) / 2 or 1), high + (abs(high) / 2 or 1)
     return low - pad * (high - low), high + pad * (high - low)
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 from dominate import tags
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -40,6 +40,7 @@ def test_ticks_are_round_and_inside(spans, span, count):
 
 
 @given(st.lists(st.floats(-1e6, 1e6) | st.just(float("nan")), min_size=1, max_size=20))
+@example([0.0, 5e-324])
 def test_any_numbers_give_well_formed_svg(values):
     curves = [Curve("<b>", range(len(values)), values, values, values, dots=True)]
     if np.isnan(values).all():
