@@ -40,13 +40,11 @@ def guess_network(state: dict[str, Tensor]) -> Network | None:
         "mlp_0.0.weight": _mlps,
         "neg_sample": _negative_table,
     }
-    for key, guess in guesses.items():
-        if key in state:
-            try:
-                return guess(state)
-            except (KeyError, IndexError, ValueError):  # the same name in an unknown network
-                return None
-    return None
+    guess = next((guess for key, guess in guesses.items() if key in state), lambda _: None)
+    try:
+        return guess(state)
+    except (KeyError, IndexError, ValueError):  # the same name in an unknown network
+        return None
 
 
 def load_weights(net: nn.Module, path: str | Path, flags: str, flag: str = "--epoch") -> None:
@@ -103,7 +101,8 @@ def _stylegan2(state: dict) -> Network:
     downs = len({key.split(".")[2] for key in state if key.startswith("encoder.convs.") and ".skip." in key})
     kept = len({key.split(".")[2] for key in state if key.startswith("encoder.convs.")}) - 1 - downs
     first = state["encoder.convs.1.0.weight"]
-    last = max((k for k in state if k.startswith("decoder.convs.") and _is_conv(k, state[k])), key=_second_number)
+    convs = [key for key in state if key.startswith("decoder.convs.") and _is_conv(key, state[key])]
+    last = max(convs, key=lambda key: int(key.split(".")[2]))
     flags = {"netG": "stylegan2" if kept == 3 else "smallstylegan2", "stylegan2_G_num_downsampling": downs}
     flags |= {"input_nc": first.shape[1], "output_nc": len(state[last])}
     flags |= {"ngf": len(first) // 8, "load_size": 64, "crop_size": 64}
@@ -159,7 +158,3 @@ def _negative_table(state: dict) -> Network:
 
 def _is_conv(key: str, value: Tensor) -> bool:
     return value.dim() == 4 and key.endswith(".weight")
-
-
-def _second_number(key: str) -> int:
-    return int(key.split(".")[2])

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from models.networks.blocks import InstanceNorm, Resample, Upsample
-from models.networks.stylegan2 import Blur, NoiseInjection, UpConv2d
+from models.networks.stylegan2 import Blur, EqualConv2d, NoiseInjection, UpConv2d
 from util.devices import wide
 
 CROP = 256  # pixels: about the size of the crops that the statistics are measured on
@@ -208,24 +208,10 @@ def reach(net: nn.Module) -> tuple[int, int]:
             continue
         if isinstance(module, nn.ConvTranspose2d | Upsample | UpConv2d):
             radius += pixel
-            pixel /= 2 if isinstance(module, UpConv2d) else first(module.stride)
-        elif isinstance(module, nn.Conv2d | Resample | Blur) or is_equalized(module):
-            radius += (kernel_size(module) - 1) / 2 * pixel
-            pixel *= first(module.stride)
+            pixel /= 2 if isinstance(module, UpConv2d) else np.max(module.stride)  # a number or a pair of equal ones
+        elif isinstance(module, nn.Conv2d | EqualConv2d | Resample | Blur):
+            kernel = next(getattr(module, name) for name in ("filt", "kernel", "weight") if hasattr(module, name))
+            radius += (kernel.shape[-1] - 1) / 2 * pixel
+            pixel *= np.max(module.stride)
         stride = max(stride, pixel)
     return round(stride), math.ceil(radius)
-
-
-def is_equalized(module: nn.Module) -> bool:
-    return hasattr(module, "stride") and hasattr(module, "padding") and hasattr(module, "weight")
-
-
-def kernel_size(module: nn.Module) -> int:
-    for name in ("filt", "kernel", "weight"):
-        if hasattr(module, name):
-            return getattr(module, name).shape[-1]
-    raise TypeError(module)
-
-
-def first(value: int | tuple[int, ...]) -> int:
-    return value if isinstance(value, int) else value[0]

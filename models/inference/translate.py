@@ -87,15 +87,14 @@ def _parts(batch: Tensor | dict, networks: tuple[nn.Module, ...]) -> list:
     return [{key: value[i : i + 1] for key, value in batch.items()} for i in range(count)]
 
 
-def _on_device(part: Tensor | dict, device: torch.device):
+def _on_device(part, device: torch.device):
+    """The images in it, that is; all else stays where it is."""
     if isinstance(part, dict):
-        return {key: _on_device(value, device) if _is_images(value) else value for key, value in part.items()}
+        return {key: _on_device(value, device) for key, value in part.items()}
+    if not isinstance(part, Tensor) or part.dim() != 4:
+        return part
     # Copied even where it seems to lie right: with one channel strides are ambiguous, and libraries choose by them.
     return torch.empty_like(part, device=device, memory_format=torch.channels_last).copy_(part)
-
-
-def _is_images(value) -> bool:
-    return isinstance(value, Tensor) and value.dim() == 4
 
 
 def _join(results: list):

@@ -82,40 +82,36 @@ class Video:
 
     def join(self, segments: list[Path], path: Path) -> None:
         """The segments' packets one after the other, and the source's sound, as it is where the container takes it."""
-        av, sound = self.av, None
+        av = self.av
         with self.create(path) as out:
             with av.open(str(segments[0])) as first:
                 video = out.add_stream_from_template(first.streams.video[0])
             if self.transparent:
                 video.metadata["alpha_mode"] = "1"
-            if self.container.streams.audio:
-                sound = self.container.streams.audio[0]
-                taken = AUDIO_OF.get(self.ending, ("aac", "mp3", "ac3", "alac"))
-                if taken is None or sound.codec_context.name in taken:
-                    copy = out.add_stream_from_template(sound)
+            sound = next(iter(self.container.streams.audio), None)
+            if sound is not None:  # all streams are there before the first packet
+                kind, taken = sound.codec_context.name, AUDIO_OF.get(self.ending, ("aac", "mp3", "ac3", "alac"))
+                is_taken = taken is None or kind in taken
+                if is_taken:
+                    audio = out.add_stream_from_template(sound)
                 else:
-                    copy = out.add_stream("libopus" if self.ending == ".webm" else "aac", rate=48000)
-                    warn(f"{self.source}: its sound ({sound.codec_context.name}) is encoded anew for {self.ending}")
-                    taken = ()
+                    audio = out.add_stream("libopus" if self.ending == ".webm" else "aac", rate=48000)
+                    warn(f"{self.source}: its sound ({kind}) is encoded anew for {self.ending}")
             for segment in segments:
                 with av.open(str(segment)) as part:
-                    for packet in part.demux(video=0):
-                        if packet.dts is not None:
-                            packet.stream = video
-                            out.mux(packet)
-            if sound is not None:
-                self.container.seek(0)
-                for packet in self.container.demux(sound):
-                    if taken != ():
-                        if packet.dts is not None:
-                            packet.stream = copy
-                            out.mux(packet)
-                    else:
-                        for frame in packet.decode():
-                            frame.pts = None
-                            out.mux(copy.encode(frame))
-                if taken == ():
-                    out.mux(copy.encode(None))
+                    copy(part.demux(video=0), video, out)
+            if sound is None:
+                return
+            self.container.seek(0)
+            packets = self.container.demux(sound)
+            if is_taken:
+                copy(packets, audio, out)
+                return
+            for packet in packets:
+                for frame in packet.decode():
+                    frame.pts = None
+                    out.mux(audio.encode(frame))
+            out.mux(audio.encode(None))
 
     def create(self, path: Path):
         """An empty film of the target's kind."""
@@ -193,6 +189,14 @@ class Segment:
         if self.stream is not None and kind is None:
             self.mux(self.stream.encode(None))
         self.container.close()
+
+
+def copy(packets: Iterator, stream, out) -> None:
+    """The packets as they are, into a stream of the film ``out``."""
+    for packet in packets:
+        if packet.dts is not None:
+            packet.stream = stream
+            out.mux(packet)
 
 
 def crf(quality: int, worst: int) -> str:
