@@ -18,13 +18,17 @@ import argparse
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
+from itertools import islice, product
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import repository  # noqa: F401
 import torch
 
@@ -47,85 +51,87 @@ PHASES = {"forward": "translate", "update_D": "D", "update_N": "N", "update_G_an
 PHASES["summarize"] = "summaries"
 
 
-def parse(model: str, setting: str, size: int, batch: int, extra: list[str], dataroot: str = "none"):
-    """The options of a setting."""
-    argv = ["--model", model, *([] if setting in ("plain", "default") else setting.split())]  # which may name another
-    argv += ["--batch_size", str(batch), "--dataroot", dataroot]
-    argv += ["--load_size", str(size), "--crop_size", str(size)]
-    with tempfile.TemporaryDirectory() as folder:
-        return options.parse([*argv, "--quiet", "--checkpoints_dir", folder, *extra])
+class Case(NamedTuple):
+    """One model under one setting at one size; ``extra``: flags of train.py that all settings share."""
+
+    model: str
+    setting: str
+    size: int
+    batch: int
+    extra: list[str]
+
+    def options(self, dataroot: str = "none"):
+        setting = [] if self.setting in ("plain", "default") else self.setting.split()
+        argv = ["--model", self.model, *setting, "--batch_size", str(self.batch), "--dataroot", dataroot, "--quiet"]
+        argv += ["--load_size", str(self.size), "--crop_size", str(self.size)]
+        with tempfile.TemporaryDirectory() as folder:
+            return options.parse([*argv, "--checkpoints_dir", folder, *self.extra])
 
 
 class Step:
-    """One model under one setting, on random images, and the time or operations of its phases."""
+    """A step of training on random images, and the time or operations of its phases."""
 
-    def __init__(self, model: str, setting: str, size: int, batch: int, extra: list[str]):
-        self.plain = setting == "plain"
-        self.opt = parse(model, setting, size, batch, extra)
-        self.model = create_model(self.opt)
-        self.model.setup(self.opt)
-        device = self.model.device
-        images = {side: torch.rand(batch, 3, size, size, device=device) * 2 - 1 for side in "AB"}
-        if self.opt.channels_last:
+    def __init__(self, case: Case):
+        self.plain, opt = case.setting == "plain", case.options()
+        self.model = create_model(opt)
+        self.model.setup(opt)
+        shape = (case.batch, 3, case.size, case.size)
+        images = {side: torch.rand(shape, device=self.model.device) * 2 - 1 for side in "AB"}
+        if opt.channels_last:
             images = {side: image.to(memory_format=torch.channels_last) for side, image in images.items()}
-        self.images = images | {side + "_paths": [""] * batch for side in "AB"}
+        self.images = images | {side + "_paths": [""] * case.batch for side in "AB"}
         if self.plain:
             self.take = PlainStep(self.model, norm="torch").optimize_parameters
         else:
-            self.take = StepGraph(self.model) if self.opt.cuda_graph else self.model.step
+            self.take = StepGraph(self.model) if opt.cuda_graph else self.model.step
 
     def __call__(self) -> None:
         self.take(self.images)
 
-    def synchronize(self) -> None:
-        devices.synchronize(self.model.device)
+    def translate(self) -> None:
+        self.model.translate(self.images["A"])
 
-    def time(self) -> float:
-        self.synchronize()
+    def timed(self, call: Callable) -> float:
+        """Seconds, until the device has done what ``call()`` gives it."""
+        devices.synchronize(self.model.device)
         begun = time.perf_counter()
-        self()
-        self.synchronize()
+        call()
+        devices.synchronize(self.model.device)
         return time.perf_counter() - begun
 
-    def by_phase(self, measure) -> dict[str, float]:
+    def by_phase(self, measure: Callable) -> dict[str, float]:
         """``measure(call) -> number`` around each phase of one step."""
         found: dict[str, float] = {}
+
+        def measured(call, phase):
+            def of_one_call(*args):
+                result = []
+                found[phase] = found.get(phase, 0) + measure(lambda: result.append(call(*args)))
+                return result[0]
+
+            return of_one_call
+
         for method, phase in {} if self.plain else PHASES.items():
             if hasattr(self.model, method):
-                setattr(self.model, method, self._measured(getattr(self.model, method), phase, measure, found))
+                setattr(self.model, method, measured(getattr(self.model, method), phase))
         self()
         for method in PHASES:
             vars(self.model).pop(method, None)
         return found
 
-    def _measured(self, call, phase, measure, found):
-        def measured(*args):
-            result = []
-            found[phase] = found.get(phase, 0) + measure(lambda: result.append(call(*args)))
-            return result[0]
 
-        return measured
-
-    def timed(self, call) -> float:
-        self.synchronize()
-        begun = time.perf_counter()
-        call()
-        self.synchronize()
-        return (time.perf_counter() - begun) * 1e3
-
-
-def step_on_meta(model: str, setting: str, size: int, batch: int, extra: list[str]) -> Step:
-    """A GPU's step without one, whatever device ``extra`` names; to be made and taken within ``pretended("meta")``."""
+def step_on_meta(case: Case) -> Step:
+    """A GPU's step without one, whatever device the flags name; to be made and taken within ``pretended("meta")``."""
     parser = ScriptParser(None, add_help=False, allow_abbrev=False)
     add_flags(parser.add_argument)
-    _, others = parser.parse_known_args(extra)
-    return Step(model, setting, size, batch, [*others, "--gpu_ids", "0"])
+    _, others = parser.parse_known_args(case.extra)
+    return Step(case._replace(extra=[*others, "--gpu_ids", "0"]))
 
 
-def operations_by_phase(args, model: str, setting: str, size: int, batch: int) -> dict[str, int]:
+def operations_by_phase(case: Case) -> dict[str, int]:
     """Of a whole step as a GPU would take it, and of each phase."""
     with pretended("meta"):
-        step = step_on_meta(model, setting, size, batch, args.extra)
+        step = step_on_meta(case)
         step()  # optimizers make their state
         with Operations() as whole:
             phases = step.by_phase(operations)
@@ -133,25 +139,28 @@ def operations_by_phase(args, model: str, setting: str, size: int, batch: int) -
     return {"operations": whole.count} | {f"operations {phase}": count for phase, count in phases.items()}
 
 
-def arithmetic(args, model: str, setting: str, size: int, batch: int) -> float:
-    """GFLOP of a step, which all settings but ``plain`` share."""
+def arithmetic(case: Case) -> dict[str, float]:
+    """GFLOP of a whole step, and of each phase."""
     with pretended("meta"):
-        return flops(step_on_meta(model, "plain" if setting == "plain" else "default", size, batch, args.extra))
+        step = step_on_meta(case)
+        phases = step.by_phase(flops)
+        return {"GFLOP": sum(phases.values()) or flops(step)} | {f"GFLOP {phase}": n for phase, n in phases.items()}
 
 
-def memory(args, model: str, setting: str, size: int, batch: int) -> dict[str, float]:
+def memory(case: Case) -> dict[str, float]:
     """Peak memory of training in GB, above what the process takes before its first step, in a process of its own; what
     a step takes there of the processor's time, outside and in the system, and of pages that the system has to fill."""
-    command = [sys.executable, __file__, "--child", "--models", model, f"--settings={setting}", "--sizes", str(size)]
-    command += ["--batches", str(batch), *args.extra]
+    command = [sys.executable, __file__, "--child", "--models", case.model, f"--settings={case.setting}"]
+    command += ["--sizes", str(case.size), "--batches", str(case.batch), *case.extra]
     found = subprocess.run(command, capture_output=True, text=True)
     if found.returncode:
-        raise UserError(f"--settings {setting!r} failed: {found.stderr.strip().splitlines()[-1]}")
+        raise UserError(f"--settings {case.setting!r} failed: {found.stderr.strip().splitlines()[-1]}")
     return json.loads(found.stdout.splitlines()[-1])
 
 
-def child(args) -> None:
-    step = Step(args.models[0], args.settings[0], args.sizes[0], args.batches[0], args.extra)
+def child(case: Case) -> None:
+    """Of ``memory``."""
+    step = Step(case)
     before = resource.getrusage(resource.RUSAGE_SELF)
     step()
     first = resource.getrusage(resource.RUSAGE_SELF)
@@ -164,74 +173,55 @@ def child(args) -> None:
     print(json.dumps(row | {"pages": (last.ru_minflt - first.ru_minflt) / 2}))
 
 
-def data_share(args, model: str, setting: str, size: int, batch: int) -> float | None:
+def data_share(case: Case, args) -> float | None:
     """Share of the time that a real training loop waits for its images; None without ``--dataroot``."""
-    if args.dataroot is None or setting == "plain":
+    if args.dataroot is None or case.setting == "plain":
         return None
-    step = Step(model, setting, size, batch, args.extra)
-    stopwatch = Stopwatch()
-    dataset = create_dataset(parse(model, setting, size, batch, args.extra, args.dataroot))
-    for i, images in enumerate(stopwatch.watch(dataset, count=lambda b: len(b["A"]))):
+    step, stopwatch = Step(case), Stopwatch()
+    loop = stopwatch.watch(create_dataset(case.options(args.dataroot)), count=lambda batch: len(batch["A"]))
+    for images in islice(loop, args.warmup + args.rounds + 1):
         step.images = images
         step()
-        if i == args.rounds + args.warmup:
-            break
     return stopwatch.data_share
 
 
-def loading_speed(args, model: str, setting: str, size: int, batch: int) -> float:
+def loading_speed(case: Case, dataroot: str) -> dict[str, float]:
     """Images/s that the loader delivers on its own in its second epoch, when a cache is full."""
-    dataset = create_dataset(parse(model, setting, size, batch, args.extra, args.dataroot))
+    dataset = create_dataset(case.options(dataroot))
     for _ in range(2):
-        begun, images = time.perf_counter(), 0
-        for loaded in dataset:
-            images += len(loaded["A"])
-    return images / (time.perf_counter() - begun)
+        begun = time.perf_counter()
+        images = sum(len(loaded["A"]) for loaded in dataset)
+    return {"images/s": images / (time.perf_counter() - begun)}
 
 
-def inference_time(step: Step) -> float:
-    step.synchronize()
-    begun = time.perf_counter()
-    step.model.translate(step.images["A"])
-    step.synchronize()
-    return time.perf_counter() - begun
-
-
-def measure(args, model: str, size: int, batch: int) -> list[dict]:
-    """A row for each setting."""
-    rows = [{"model": model, "size": size, "batch": batch, "setting": setting} for setting in args.settings]
-    if args.loading:
-        for row in rows:
-            row["images/s"] = loading_speed(args, model, row["setting"], size, batch)
-        return rows
-    if args.ops:
-        return [row | operations_by_phase(args, model, row["setting"], size, batch) for row in rows]
-    steps = [Step(model, setting, size, batch, args.extra) for setting in args.settings]
-    if args.flops:
-        for row, step in zip(rows, steps, strict=True):
-            phases = step.by_phase(flops) or {}
-            row |= {"GFLOP": sum(phases.values()) if phases else flops(step)}
-            row |= {f"GFLOP {phase}": value for phase, value in phases.items()}
-        return rows
-    one = inference_time if args.inference else Step.time
-    for _ in range(args.warmup):
-        for step in steps:
-            one(step)
-    times = [[one(step) for step in steps] for _ in range(args.rounds)]
-    for i, (row, step) in enumerate(zip(rows, steps, strict=True)):
-        mine = [turn[i] for turn in times]
-        row["images/s"] = batch / statistics.median(mine)
-        row["ratio"] = statistics.median(turn[0] / turn[i] for turn in times)
-        if not args.inference:
-            gflop = arithmetic(args, model, args.settings[i], size, batch)
-            row["TFLOP/s"] = gflop / 1e3 * row["images/s"] / batch
-            row |= {f"ms {phase}": value for phase, value in step.by_phase(step.timed).items()}
-            if args.memory:
-                row |= memory(args, model, args.settings[i], size, batch)
-            row["waiting"] = data_share(args, model, args.settings[i], size, batch)
-            if args.profile:
-                print(f"{model} {args.settings[i]}\n{profile(step.time, step.model.device)}", flush=True)
+def speed(args, cases: list[Case]) -> list[dict]:
+    """Of each case, by turns."""
+    steps, rows = [Step(case) for case in cases], []
+    calls = [step.translate if args.inference else step for step in steps]
+    turns = [list(map(Step.timed, steps, calls)) for _ in range(args.warmup + args.rounds)]
+    seconds = np.array(turns[args.warmup :])
+    for case, step, own in zip(cases, steps, seconds.T, strict=True):
+        rows.append({"images/s": case.batch / np.median(own), "ratio": np.median(seconds[:, 0] / own)})
+        if args.inference:
+            continue
+        rows[-1]["TFLOP/s"] = arithmetic(case)["GFLOP"] / 1e3 / np.median(own)
+        rows[-1] |= {f"ms {phase}": 1e3 * value for phase, value in step.by_phase(step.timed).items()}
+        rows[-1] |= memory(case) if args.memory else {}
+        rows[-1]["waiting"] = data_share(case, args)
+        if args.profile:
+            print(f"{case.model} {case.setting}\n{profile(partial(step.timed, step), step.model.device)}", flush=True)
     return rows
+
+
+def measure(args, cases: list[Case]) -> list[dict]:
+    """A row for each case."""
+    if args.loading:
+        return [loading_speed(case, args.dataroot) for case in cases]
+    if args.ops:
+        return [operations_by_phase(case) for case in cases]
+    if args.flops:
+        return [arithmetic(case) for case in cases]
+    return speed(args, cases)
 
 
 def machine() -> str:
@@ -260,19 +250,19 @@ def main() -> None:
     add("--loading", action="store_true", help="only how many images/s the loader delivers from --dataroot")
     add("--json", type=Path, help="also write the rows to this file")
     add("--child", action="store_true", help=argparse.SUPPRESS)
-    args, args.extra = parser.parse_known_args()
-    args.settings = [setting.strip() for setting in args.settings.split(";")]
+    args, extra = parser.parse_known_args()
+    settings = [setting.strip() for setting in args.settings.split(";")]
     if args.child:
-        return child(args)
+        return child(Case(args.models[0], settings[0], args.sizes[0], args.batches[0], extra))
     if args.loading and not args.dataroot:
         raise UserError("--loading needs --dataroot, a folder with trainA and trainB")
     if not (args.flops or args.ops):
         print(machine())
     rows = []
-    for model in args.models:
-        for size in args.sizes:
-            for batch in args.batches:
-                rows += measure(args, model, size, batch)
+    for model, size, batch in product(args.models, args.sizes, args.batches):
+        cases = [Case(model, setting, size, batch, extra) for setting in settings]
+        known = [{"model": model, "size": size, "batch": batch, "setting": setting} for setting in settings]
+        rows += [one | row for one, row in zip(known, measure(args, cases), strict=True)]
     print(aligned(rows), flush=True)
     if args.json:
         write_atomic(args.json, json.dumps({"machine": machine(), "rows": rows}, indent=1))
