@@ -57,8 +57,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = ScriptParser(__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder of the comparison")
-    add("--run", action="append", default=[], metavar='NAME="FLAGS"', help="an experiment and its flags of train.py")
-    add("--existing", action="append", default=[], metavar="NAME=FOLDERS",
+    add("--run", type=named, action="append", default=[], metavar='NAME="FLAGS"',
+        help="an experiment and its flags of train.py")  # fmt: skip
+    add("--existing", type=named, action="append", default=[], metavar="NAME=FOLDERS",
         help="an experiment that train.py has run: its folder, or a pattern of folders, one a seed")  # fmt: skip
     add("--flags", default="", help="flags of train.py that all experiments share")
     add("--seeds", type=positive_int, default=3, help="runs of each experiment: --seed 0, 1, ...")
@@ -67,7 +68,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--seconds", type=seconds, help="budget: time a run (90, 10m, 1.5h), at a constant learning rate")
     add("--against", metavar="NAME", help="also a table of differences to this experiment, seed by seed, with 95%% "
         "t-intervals; in bold what differs after Holm's correction")  # fmt: skip
-    add("--seconds_an_image", action="append", default=[], metavar="NAME=SECONDS",
+    add("--seconds_an_image", type=rate, action="append", default=[], metavar="NAME=SECONDS",
         help="of every experiment, measured apart: also a table at the time when the first has ended")  # fmt: skip
     add("--samples", type=positive_int, default=4, help="test images shown side by side")
     add("--title", default="", help="of the page (default: the folder's name)")
@@ -76,24 +77,35 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         raise UserError('give at least one --run NAME="flags" or --existing NAME=FOLDER')
     if opt.run and (opt.images is None) == (opt.seconds is None):
         raise UserError("give either --images or --seconds: every run gets the same budget")
-    names = [split(text)[0] for text in opt.run + opt.existing]
+    names = [name for name, _ in opt.run + opt.existing]
+    if len(set(names)) < len(names):
+        raise UserError(f"the experiments' names must differ: {', '.join(names)}")
     if opt.against not in (None, *names):
         raise UserError(f"--against {opt.against}: choose from {', '.join(names)}")
-    if opt.seconds_an_image and sorted(rates(opt)) != sorted(names):
+    opt.run, opt.existing, opt.seconds_an_image = map(dict, (opt.run, opt.existing, opt.seconds_an_image))
+    if opt.seconds_an_image and sorted(opt.seconds_an_image) != sorted(names):
         raise UserError(f"--seconds_an_image must be given for each of {', '.join(names)}")
     return opt
 
 
-def rates(opt: argparse.Namespace) -> dict[str, float]:
-    """Experiment -> seconds an image."""
-    return {name: seconds(text) for name, text in map(split, opt.seconds_an_image)}
+def named(text: str) -> tuple[str, str]:
+    """``NAME=rest``"""
+    name, equals, rest = text.partition("=")
+    if not equals or not re.fullmatch(r"[\w.+-]+", name):
+        raise argparse.ArgumentTypeError(f'must be NAME="...", NAME of letters, digits and . _ + -, not {text!r}')
+    return name, rest
+
+
+def rate(text: str) -> tuple[str, float]:
+    name, time = named(text)
+    return name, seconds(time)
 
 
 def main(argv: list[str] | None = None) -> None:
     opt = parse(argv)
     runs = planned(opt) | existing(opt)
     for seed in range(opt.seeds):  # all experiments of one seed, then the next: what is there can be compared early
-        for name in (name for name, _ in map(split, opt.run)):
+        for name in opt.run:
             train(opt, runs[name][seed], name, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -101,37 +113,23 @@ def main(argv: list[str] | None = None) -> None:
     experiments = {name: [read_run(folder, *RECORDS) for folder in each] for name, each in runs.items()}
     shown = dict(zip(runs, filter(None, samples), strict=True))
     print(comparison_page.write(opt.out, opt.title or opt.out.name, header(opt), experiments, shown))
-    further = difference_tables(experiments, opt.against, rates(opt))
+    further = difference_tables(experiments, opt.against, opt.seconds_an_image)
     write_atomic(opt.out / "table.md", (opt.out / "table.md").read_text() + further)
     print(further)
     print(f"open {opt.out / 'index.html'}")
 
 
-def split(text: str) -> tuple[str, str]:
-    """``NAME=rest``"""
-    name, equals, rest = text.partition("=")
-    if not equals or not re.fullmatch(r"[\w.+-]+", name):
-        raise UserError(f'{text!r} must be NAME="...", NAME of letters, digits and . _ + -')
-    return name, rest
-
-
 def planned(opt: argparse.Namespace) -> dict[str, list[Path]]:
     """Experiment -> the folders of its runs, one a seed. Flags that cannot work are refused before any training."""
-    names = [split(text)[0] for text in opt.run + opt.existing]
-    if len(set(names)) < len(names):
-        raise UserError(f"the experiments' names must differ: {', '.join(names)}")
-    for text in opt.run:
-        command(opt, split(text)[0], 0)
-    return {
-        name: [opt.out / "checkpoints" / f"{name}_seed{seed}" for seed in range(opt.seeds)]
-        for name, _ in map(split, opt.run)
-    }
+    for name in opt.run:
+        command(opt, name, 0)
+    return {name: [opt.out / "checkpoints" / f"{name}_seed{seed}" for seed in range(opt.seeds)] for name in opt.run}
 
 
 def existing(opt: argparse.Namespace) -> dict[str, list[Path]]:
     """Experiment -> the folders that its pattern matches."""
     found = {}
-    for name, pattern in map(split, opt.existing):
+    for name, pattern in opt.existing.items():
         found[name] = sorted(path for path in map(Path, glob.glob(pattern)) if read(path / "losses.jsonl"))
         if not found[name]:
             raise UserError(f"--existing {name}={pattern}: no folder there holds a losses.jsonl of train.py")
@@ -140,8 +138,8 @@ def existing(opt: argparse.Namespace) -> dict[str, list[Path]]:
 
 def command(opt: argparse.Namespace, name: str, seed: int) -> list[str]:
     """The flags of train.py for one run."""
-    own = next(flags for other, flags in map(split, opt.run) if other == name)
-    flags = ["--quiet", "--display_id=0", "--print_freq=10", *shlex.split(opt.flags), *shlex.split(own)]
+    own = shlex.split(f"{opt.flags} {opt.run[name]}")
+    flags = ["--quiet", "--display_id=0", "--print_freq=10", *own]
     flags += [f"--checkpoints_dir={opt.out / 'checkpoints'}", f"--name={name}_seed{seed}", f"--seed={seed}"]
     if opt.seconds:
         budget = [f"--time_budget={opt.seconds:g}s", "--n_epochs=1000000", "--n_epochs_decay=0"]
@@ -241,7 +239,7 @@ def toy_scores(image: np.ndarray, path: Path) -> dict[str, float]:
 
 def header(opt: argparse.Namespace) -> dict:
     budget = f"{opt.images} images" if opt.images else f"{opt.seconds:g} seconds" if opt.seconds else "that of each run"
-    flags = {"all": opt.flags or "–"} | {name: flags or "–" for name, flags in map(split, opt.run + opt.existing)}
+    flags = {"all": opt.flags or "–"} | {name: flags or "–" for name, flags in (opt.run | opt.existing).items()}
     return {"budget a run": budget, "flags": flags, "command": {"": shlex.join(["python", *sys.argv])}}
 
 

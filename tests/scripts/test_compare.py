@@ -50,6 +50,7 @@ def test_a_budget_of_time_is_train_pys(tmp_path):
         (["--run=a=", "--run=a=--lr 1", "--images=1"], "must differ"),
         (["--run=a=--lr fast", "--images=1"], "--lr"),
         (["--existing=a=nowhere*"], "no folder there"),
+        (["--run=a=", "--images=1", "--seconds_an_image=a=soon"], "--seconds_an_image: must be a number .*'soon'"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_trained(tmp_path, arguments, message):
