@@ -31,17 +31,9 @@ from PIL import Image, ImageDraw
 import options
 from data import create_dataset
 from models import create_model
+from models import negative_analysis as analysis
 from models.cut_model import CUTModel
-from models.negative_analysis import (
-    HARD,
-    Layer,
-    candidate_keys,
-    hard_share,
-    load_contrastive,
-    measure,
-    nearest_regions,
-    translate,
-)  # fmt: skip
+from models.negative_analysis import HARD, Layer
 from util import html
 from util.errors import UserError, run
 from util.files import write_atomic
@@ -54,7 +46,7 @@ from util.pages.plots import Curve, picture, plot, plots, table
 
 EDGES = np.linspace(-1, 1, 101)  # of the histograms
 SHOWN_NEGATIVES = 6  # a query
-GREEN, ORANGE, GREY = "#3fa65a", "#f0883e", "#999999"
+COLORS = {"positive": "#3fa65a", "negative": "#f0883e", "other": "#999999"}  # by the field of a Layer
 
 
 def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
@@ -94,10 +86,12 @@ def main(argv: list[str] | None = None) -> None:
     images = test_images(opt, args.num_images)
     measured = {}
     for epoch in epochs:
-        load_contrastive(model, folder, epoch)
-        measured[epoch] = measure(model, images)
-        print(f"epoch {epoch}: hard negatives {in_words(model, measured[epoch])}")
-    page = write_page(args, opt, model, images, measured)
+        analysis.load_contrastive(model, folder, epoch)
+        measured[epoch] = analysis.measure(model, images)
+        named = zip(model.nce_layers, measured[epoch], strict=True)
+        shares = ", ".join(f"{share_of(model, layer):.1%} (layer {name})" for name, layer in named)
+        print(f"epoch {epoch}: hard negatives {shares}")
+    page = write_page(args, folder, model, images, measured)
     print(f"open {page}")
 
 
@@ -119,47 +113,44 @@ def test_images(opt: argparse.Namespace, count: int) -> list[torch.Tensor]:
     return [batch[side] for batch in islice(create_dataset(opt), count)]
 
 
-def in_words(model: CUTModel, layers: list[Layer]) -> str:
-    shares = (hard_share(layer.positive, layer.negative, model.opt.nce_T) for layer in layers)
-    return ", ".join(f"{share:.1%} (layer {name})" for name, share in zip(model.nce_layers, shares, strict=True))
+def share_of(model: CUTModel, layer: Layer, kind: str = "negative") -> float:
+    return analysis.hard_share(layer.positive, getattr(layer, kind), model.opt.nce_T)
+
+
+def kinds(model: CUTModel) -> dict[str, str]:
+    """Field of a Layer -> the negatives that it holds; CUT's are one kind."""
+    if hasattr(model, "netN"):
+        return {"negative": "generated negatives", "other": "other patches of the image"}
+    return {"negative": "negatives"}
 
 
 def distributions(model: CUTModel, layers: list[Layer]) -> tags.div:
     """The paper's Fig. 1, one plot a layer."""
-    figures, generated = [], hasattr(model, "netN")
+    figures = []
     for name, layer in zip(model.nce_layers, layers, strict=True):
-        lowest = min(np.quantile(values, 0.001) for values in (layer.positive, layer.negative, layer.other))
-        low = max(-1, math.floor(lowest * 5) / 5)
-        curves = [histogram("positive", layer.positive, GREEN, low)]
-        curves.append(histogram("generated negatives" if generated else "negatives", layer.negative, ORANGE, low))
-        if generated:
-            curves.append(histogram("other patches of the image", layer.other, GREY, low, filled=False))
+        shown = {kind: getattr(layer, kind) for kind in ("positive", *kinds(model))}
+        low = max(-1, math.floor(min(np.quantile(values, 0.001) for values in shown.values()) * 5) / 5)
+        curves = [histogram(kinds(model).get(kind, kind), kind, values, low) for kind, values in shown.items()]
         axes = "cosine with the query", "share (highest = 1)"
         figures.append(plot(f"layer {name}", curves, *axes, (low, 1), (0, 1.05)))
     return plots(*figures)
 
 
-def histogram(name: str, values: np.ndarray, color: str, low: float, filled: bool = True) -> Curve:
+def histogram(name: str, kind: str, values: np.ndarray, low: float) -> Curve:
     """Above ``low``."""
     counts, middles = np.histogram(values, EDGES)[0], (EDGES[1:] + EDGES[:-1]) / 2
-    shown, heights = middles > low, counts / max(1, counts.max())
-    return Curve(name, middles[shown], heights[shown], color=color, filled=filled, dashed=not filled)
+    shown, heights, dashed = middles > low, counts / max(1, counts.max()), kind == "other"
+    return Curve(name, middles[shown], heights[shown], color=COLORS[kind], filled=not dashed, dashed=dashed)
 
 
 def over_training(folder: Path, model: CUTModel, measured: dict[str, list[Layer]]) -> tags.div:
     """Hard negatives of each checkpoint; mean cosines as training recorded them."""
     numbered = {int(epoch): layers for epoch, layers in measured.items() if epoch.isdigit()}
-    kinds = (
-        {"negative": "negatives", "other": "other patches of the image"}
-        if hasattr(model, "netN")
-        else {"negative": "negatives"}
-    )
     figures = []
-    for kind, title in kinds.items() if len(numbered) > 1 else ():
+    for kind, title in kinds(model).items() if len(numbered) > 1 else ():
         curves = []
         for i, name in enumerate(model.nce_layers):
-            layers = [each[i] for each in numbered.values()]
-            shares = [100 * hard_share(layer.positive, getattr(layer, kind), model.opt.nce_T) for layer in layers]
+            shares = [100 * share_of(model, layers[i], kind) for layers in numbered.values()]
             curves.append(Curve(f"layer {name}", list(numbered), shares, dots=True))
         figures.append(plot(f"hard {title}", curves, "epoch", "%", y_range=(0, 102)))
     record = read_run(folder)
@@ -171,16 +162,14 @@ def over_training(folder: Path, model: CUTModel, measured: dict[str, list[Layer]
 
 
 def checkpoint_table(model: CUTModel, measured: dict[str, list[Layer]]) -> tags.div:
-    kinds = ("negative", "other") if hasattr(model, "netN") else ("negative",)
-    head = ["epoch", "layer", "loss", "positive", "negatives", "hard", "other patches", "hard"][: 4 + 2 * len(kinds)]
     rows = []
     for epoch, layers in measured.items():
         for name, layer in zip(model.nce_layers, layers, strict=True):
-            row = [epoch, str(name), f"{layer.loss:.3f}", mean_and_spread(layer.positive)]
-            for values in (getattr(layer, kind) for kind in kinds):
-                row += [mean_and_spread(values), f"{hard_share(layer.positive, values, model.opt.nce_T):.1%}"]
-            rows.append(row)
-    return table(head, rows)
+            rows.append([epoch, str(name), f"{layer.loss:.3f}", mean_and_spread(layer.positive)])
+            for kind in kinds(model):
+                rows[-1] += [mean_and_spread(getattr(layer, kind)), f"{share_of(model, layer, kind):.1%}"]
+    head = ["epoch", "layer", "loss", "positive"]
+    return table(head + [word for title in kinds(model).values() for word in (title, "hard")], rows)
 
 
 def mean_and_spread(values: np.ndarray) -> str:
@@ -189,14 +178,14 @@ def mean_and_spread(values: np.ndarray) -> str:
 
 def regions(model: CUTModel, images: list[torch.Tensor], shown: int, points: list[tuple[float, float]]) -> list:
     """The paper's Fig. 5: for each query a table with a row a layer."""
-    sources, candidates = [tensor2im(image) for image in images], candidate_keys(model, images)
+    sources, candidates = [tensor2im(image) for image in images], analysis.candidate_keys(model, images)
     head = ["layer", "query", "positive", *["nearest region"] * SHOWN_NEGATIVES]
     sections = []
     for index, image in enumerate(images[:shown]):
-        translated = translate(model, image)
+        translated = analysis.translate(model, image)
         output = tensor2im(translated.output)
         for x, y in points:
-            queries = nearest_regions(model, translated, index, (x, y), candidates, SHOWN_NEGATIVES)
+            queries = analysis.nearest_regions(model, translated, index, (x, y), candidates, SHOWN_NEGATIVES)
             rows = []
             for name, query in zip(model.nce_layers, queries, strict=True):
                 row = [str(name), picture(crop(output, query.place), "query", 72)]
@@ -233,12 +222,10 @@ def marked(image: np.ndarray, at: tuple[float, float]) -> np.ndarray:
     return np.asarray(drawn)
 
 
-def write_page(args: argparse.Namespace, opt, model: CUTModel, images: list, measured: dict[str, list[Layer]]) -> Path:
-    """One file, pictures included."""
-    generated, temperature = hasattr(model, "netN"), model.opt.nce_T
-    whose = f"generated by N (--netN {opt.netN})" if generated else "the other patches of the image"
-    older = (html.fold(f"epoch {epoch}", distributions(model, measured[epoch])) for epoch in list(measured)[:-1])
-    last, folder = list(measured)[-1], Path(args.checkpoints_dir, args.name)
+def write_page(args: argparse.Namespace, folder: Path, model: CUTModel, images: list, measured: dict) -> Path:
+    """One file, pictures included; ``measured``: epoch -> its layers."""
+    opt, (*older, last) = model.opt, measured
+    whose = f"generated by N (--netN {opt.netN})" if "other" in kinds(model) else "the other patches of the image"
     body = [
         tags.h2(f"How near negatives come to queries: epoch {last}"),
         tags.p(
@@ -247,11 +234,11 @@ def write_page(args: argparse.Namespace, opt, model: CUTModel, images: list, mea
             "right, to where the positives are, the harder they are. Every curve is scaled to its highest value."
         ),
         distributions(model, measured[last]),
-        *older,
+        *(html.fold(f"epoch {epoch}", distributions(model, measured[epoch])) for epoch in older),
         tags.h2("Hard negatives over training"),
         tags.p(
             "A negative is called hard if it weighs at least 1% of the positive in the loss: its cosine is then at "
-            f"most {-temperature * math.log(HARD):.2f} (temperature {temperature:g} times ln 100) below the positive's."
+            f"most {-opt.nce_T * math.log(HARD):.2f} (temperature {opt.nce_T:g} times ln 100) below the positive's."
         ),
         over_training(folder, model, measured),
         tags.h2("Checkpoints"),
