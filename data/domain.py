@@ -13,7 +13,7 @@ from data.deferred_crop import Uncropped, can_wait, draw_window
 from data.image_folder import make_dataset
 from data.sizes import check_sizes
 from util.errors import UserError
-from util.pictures import ENDINGS, Reader, counted, is_image_file, list_folder, list_images, source_side, tell
+from util.pictures import ENDINGS, Reader, counted, is_image_file, list_folder, list_images, source_side
 
 PREPARE = "python scripts/data/prepare_images.py A B --out FOLDER makes a data set of two folders of images"
 
@@ -114,6 +114,6 @@ def find_images(opt, folder: str, reader: Reader, columns: int = 1) -> list[str]
     root = opt.dataroot if folder != opt.dataroot else os.path.dirname(os.path.normpath(folder)) or "."
     facts = checked_images(opt).check(root, paths, reader)
     if opt.rank == 0:
-        tell(paths, facts, reader.value_range, folder)
+        reader.tell(dict(zip(paths, facts, strict=True)), folder)
     check_sizes(opt, paths, [(fact.size[0] // columns, fact.size[1]) for fact in facts])
     return paths

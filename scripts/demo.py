@@ -32,7 +32,7 @@ from util.device_kinds import PRECISIONS, add_flags
 from util.devices import choose_device
 from util.errors import UserError, run
 from util.flag_types import ScriptParser, non_negative_int, port_number
-from util.pictures import readers_of_run, remarks
+from util.pictures import readers_of_run
 
 HOST = "127.0.0.1"
 
@@ -125,7 +125,7 @@ class Models:
         (facts,) = self.reader.check_each([path])
         if isinstance(facts, UserError):
             raise facts
-        said = list(remarks([path], [facts], self.reader.value_range, path.name))
+        said = list(self.reader.remarks({path: facts}, path.name))
         bad = translate_files(self.translator(choice, average), {target: path}, tick=tick)
         if bad:
             raise UserError(bad[path])

@@ -35,7 +35,7 @@ from util.devices import choose_device
 from util.errors import UserError, run
 from util.files import free_name, writing_to
 from util.flag_types import ScriptParser, non_negative_int, part, positive_int
-from util.pictures import counted, ending_of, is_image_file, list_folder, natural, readers_of_run, tell
+from util.pictures import counted, ending_of, is_image_file, list_folder, natural, readers_of_run
 from util.words import plural
 
 ENDINGS = {"png": ".png", "jpg": ".jpg", "webp": ".webp"}
@@ -120,7 +120,7 @@ def translate_pictures(
     checked = dict(zip(jobs, translator.reader.check_each(jobs), strict=True))
     bad = {path: str(error) for path, error in checked.items() if isinstance(error, UserError)}
     good = {path: facts for path, facts in checked.items() if not isinstance(facts, UserError)}
-    tell(list(good), list(good.values()), translator.reader.value_range, "the inputs")
+    translator.reader.tell(good, "the inputs")
     paths = list(good)
     with tqdm(total=len(paths), unit=" images", desc=desc, disable=args.quiet or not paths or None) as bar:
         for start in range(0, len(paths), args.batch_size):

@@ -6,7 +6,7 @@ import os
 import re
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -134,7 +134,7 @@ class Reader:
     def find(self, folder: str | Path, flag: str = "") -> list[Path]:
         """``find_images``, checked, with one line for each thing that is used in part."""
         paths = find_images(folder, flag)
-        tell(paths, self.check(paths), self.value_range, str(folder))
+        self.tell(dict(zip(paths, self.check(paths), strict=True)), str(folder))
         return paths
 
     def open(self, path: str | Path, channels: int = 3) -> Image.Image:
@@ -195,6 +195,34 @@ class Reader:
         except UserError as error:
             return error
 
+    def tell(self, facts: Mapping[str, Facts] | Mapping[Path, Facts], where: str) -> None:
+        """One line for each of the ``remarks``."""
+        for remark in self.remarks(facts, where):
+            warn(remark)
+
+    def remarks(self, facts: Mapping[str, Facts] | Mapping[Path, Facts], where: str) -> Iterator[str]:
+        """A sentence for each thing that is used in part or guessed in the pictures of ``where``."""
+        by_note: dict[str, list] = {}
+        for path, fact in facts.items():
+            for note in fact.notes:
+                by_note.setdefault(note, []).append(path)
+        for note, those in by_note.items():
+            yield f"{where}: {len(those)} of {len(facts)} images have {note} (first {str(those[0])!r})"
+        deep = [fact.deep for fact in facts.values() if fact.deep]
+        if not deep:
+            return
+        smallest, largest = min(low for _, low, _ in deep), max(high for *_, high in deep)
+        seen = f"{where}: {len(deep)} of {len(facts)} images have {deep[0][0]} values, {smallest:g} to {largest:g} seen"
+        if self.value_range:
+            black, white = self.value_range
+            yield f"{seen}; {black:g} becomes black and {white:g} white (--value_range), in 8 bits"
+        elif largest - smallest < 65535 / 4:
+            levels = round(largest / 257) - round(smallest / 257) + 1
+            yield (
+                f"{seen}: less than a quarter of their range, {levels} of 256 levels of grey; "
+                f"--value_range {smallest:g} {largest:g}, or what these values can be, uses all"
+            )
+
     @contextmanager
     def _opened(self, path: str | Path):
         """(the file's image, the low bytes of one with 16 bits a colour, not yet decoded)."""
@@ -252,37 +280,6 @@ def readers_of_run(folder: Path | None, value_range: list[float] | None, max_pix
         pass
     opt = Namespace(value_range=value_range or saved.value_range, max_pixels=max_pixels)
     return reader_for(opt, source_side(saved)), reader_for(opt, target_side(saved))
-
-
-def tell(paths: Sequence[str | Path], facts: list[Facts], value_range: tuple[float, float] | None, where: str) -> None:
-    """One line for each of the ``remarks``."""
-    for remark in remarks(paths, facts, value_range, where):
-        warn(remark)
-
-
-def remarks(
-    paths: Sequence[str | Path], facts: list[Facts], value_range: tuple[float, float] | None, where: str
-) -> Iterator[str]:
-    """A sentence for each thing that is used in part or guessed in the pictures of ``where``."""
-    by_note: dict[str, list] = {}
-    for path, fact in zip(paths, facts, strict=True):
-        for note in fact.notes:
-            by_note.setdefault(note, []).append(path)
-    for note, those in by_note.items():
-        yield f"{where}: {len(those)} of {len(paths)} images have {note} (first {str(those[0])!r})"
-    deep = [fact.deep for fact in facts if fact.deep]
-    if not deep:
-        return
-    smallest, largest = min(low for _, low, _ in deep), max(high for *_, high in deep)
-    seen = f"{where}: {len(deep)} of {len(facts)} images have {deep[0][0]} values, {smallest:g} to {largest:g} seen"
-    if value_range:
-        yield f"{seen}; {value_range[0]:g} becomes black and {value_range[1]:g} white (--value_range), in 8 bits"
-    elif largest - smallest < 65535 / 4:
-        levels = round(largest / 257) - round(smallest / 257) + 1
-        yield (
-            f"{seen}: less than a quarter of their range, {levels} of 256 levels of grey; "
-            f"--value_range {smallest:g} {largest:g}, or what these values can be, uses all"
-        )
 
 
 def _low_bytes(path: str | Path, image: Image.Image) -> Image.Image | None:

@@ -17,7 +17,7 @@ from util import pictures
 from util.errors import UserError, run
 from util.files import replacing, writing_to
 from util.flag_types import ScriptParser, positive_int
-from util.pictures import list_folder, reader_for, tell
+from util.pictures import list_folder, reader_for
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     for side, (folder, reader) in enumerate(zip((args.fold_A, args.fold_B), readers, strict=True)):
         paths = [pair[side] for pair in pairs.values()]
         facts = reader.check(paths)
-        tell(paths, facts, reader.value_range, str(folder))
+        reader.tell(dict(zip(paths, facts, strict=True)), str(folder))
         sizes_of_sides.append([fact.size for fact in facts])
     for (a, b), *sizes in zip(pairs.values(), *sizes_of_sides, strict=True):
         if sizes[0] != sizes[1] and not args.size:

@@ -20,7 +20,7 @@ from util.copies import find_copies, thumbnails_of
 from util.errors import UserError, run
 from util.files import free_name, new_folder
 from util.flag_types import ScriptParser, fraction, non_negative_int, positive_int
-from util.pictures import Reader, counted, find_images, list_folder, reader_for, tell
+from util.pictures import Reader, counted, find_images, list_folder, reader_for
 from util.pictures import add_flags as flags_of_reading
 from util.words import plural
 
@@ -88,7 +88,7 @@ def find(folder: Path, reader: Reader, args: argparse.Namespace) -> list[Path]:
     good = {path: fact for path, fact in facts.items() if not isinstance(fact, UserError)}
     if not good:
         raise UserError(f"the folder {str(folder)!r} holds no images that can be read")
-    tell(list(good), list(good.values()), reader.value_range, str(folder))
+    reader.tell(good, str(folder))
     return list(good)
 
 

@@ -12,7 +12,7 @@ from util.images import tensor2im
 from util.metrics.evaluator import Evaluator
 from util.metrics.images import read_image
 from util.metrics.structure import read_pair, structure_scores
-from util.pictures import Reader, counted, find_images, list_folder, list_images, natural, readers_of_run, tell
+from util.pictures import Reader, counted, find_images, list_folder, list_images, natural, readers_of_run
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (96, 96, 3), dtype=np.uint8)
@@ -219,7 +219,7 @@ def test_values_that_are_no_number(tmp_path):
 
 def told(capsys, folder, reader=None) -> str:
     paths, reader = list_images(folder), reader or Reader()
-    tell(paths, reader.check(paths), reader.value_range, folder.name)
+    reader.tell(dict(zip(paths, reader.check(paths), strict=True)), folder.name)
     return capsys.readouterr().err
 
 

@@ -33,7 +33,8 @@ class Plot:
         self.points: list[tuple[int, dict[str, float]]] = []  # images seen, value of each curve
         self.averages: dict[str, Smoothing] = {}
         self.sent = 0
-        self.sent_to, self.sent_looks = "", ()
+        self.sent_to = ""  # this window
+        self.sent_looks: tuple = ()
 
     def add(self, images: int, values: dict[str, float | None]) -> None:
         """None and non-finite values make a gap."""
