@@ -43,6 +43,7 @@ class StepGraph:
         self.model = model
         self.steps = 0
         self.learning_rates = None  # those of the recorded step
+        self.inputs: list[str] = []  # what the model takes of a batch, by attribute
         self.images: dict[str, Tensor] = {}  # the graph reads these
         self.draws: list[tuple] = []  # (method, its arguments, the tensor that the graph reads)
         self.obstacle = obstacle(model)
@@ -55,8 +56,12 @@ class StepGraph:
         self.steps += 1
         if self.obstacle:
             return model.step(batch)
+        before = dict(vars(model))
         model.set_input(batch)
-        images = {"real_A": model.real_A, "real_B": model.real_B}
+        if self.steps == 1:
+            taken = {k: v for k, v in vars(model).items() if v is not before.get(k)}
+            self.inputs = [name for name, value in taken.items() if isinstance(value, Tensor)]
+        images = {name: getattr(model, name) for name in self.inputs}
         if self.steps < WARM_UP:
             return self.warm_up(model.run_step)
         if not self.images:
@@ -134,7 +139,7 @@ class StepGraph:
         self.learning_rates = model.learning_rates()
         names = {"loss_" + name for name in model.loss_names} | set(model.visual_names) - set(images)
         self.results = {name: getattr(model, name) for name in names if hasattr(model, name)}
-        self.statistics = dict(model.statistics)
+        self.statistics = dict(getattr(model, "statistics", {}))  # CUT's
         return True
 
     def record(self) -> None:

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from models import create_model
 from models.negcut_model import NEGCUTModel
+from models.template_model import TemplateModel
 from util.device_kinds import KINDS
 from util.run.state import rank_state
 from util.run.step_graph import WARM_UP, StepGraph
@@ -133,7 +134,7 @@ def gpu(monkeypatch):
 
 
 def make(folder, *flags):
-    contrastive = [] if "cycle_gan" in flags else ["--netF_nc", "8", "--num_patches", "16"]
+    contrastive = ["--netF_nc", "8", "--num_patches", "16"] if "cut" in flags[1] else []
     opt = options_of(folder, *TINY.split(), *contrastive, *flags)
     model = create_model(opt)
     model.setup(opt)
@@ -240,6 +241,25 @@ def test_a_model_may_say_it_in_its_init(mode, reason, gpu, tmp_path, monkeypatch
     monkeypatch.setattr("models.find_model_using_name", lambda name: Saying)
     obstacle = gpu(make(tmp_path, "--model", "negcut", "--NEGCUT_mode", mode)).obstacle
     assert reason in obstacle and bool(reason) == bool(obstacle)
+
+
+class FromTheTemplate(TemplateModel):
+    """As a user's file, whose images and numbers go by other names than CUT's."""
+
+    repeatable = True
+
+
+def test_a_model_of_other_names_is_recorded(gpu, tmp_path, monkeypatch):
+    monkeypatch.setattr("models.find_model_using_name", lambda name: FromTheTemplate)
+    plain, graphed = (make(tmp_path, "--model", "template") for _ in range(2))
+    step = gpu(graphed)
+    for seed in range(WARM_UP + 2):
+        plain.step(pair_batch([seed], 32))
+        step(pair_batch([seed], 32))
+        assert plain.get_current_losses() == graphed.get_current_losses()
+        assert torch.equal(plain.data_B, graphed.data_B) and torch.equal(plain.output, graphed.output)
+    assert [graph.replays for graph in gpu.graphs] == [2] and not step.obstacle
+    assert_equal(plain, graphed)
 
 
 class Inheriting(NEGCUTModel):
