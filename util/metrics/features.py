@@ -19,10 +19,12 @@ from torch_fidelity.utils import create_feature_extractor
 
 from util.errors import UserError
 from util.metrics import effnet
-from util.metrics.images import RESIZES, to_network_size
+from util.metrics.images import to_network_size
 from util.precision import configured, no_autocast
 
 INCEPTION = "inception-v3-compat"  # torch-fidelity's name for what we call inception
+# The resizes of a feature space, its default first; others have torch-fidelity's alone.
+OFFERED = {"inception": ("fidelity", "pillow", "clean", "legacy"), effnet.NAME: ("pillow", "clean", "legacy")}
 
 
 class FeatureSpace:
@@ -47,22 +49,17 @@ class FeatureSpace:
         self.layer = extractor.get_default_feature_layer_for_metric("fid")
         self.layers = [self.layer, *layers]
         self.size = getattr(extractor, "INPUT_IMAGE_SIZE", None)
-        self.default_resize = "pillow" if self.name == effnet.NAME else "fidelity"
+        offered = OFFERED.get(self.name, ("fidelity",))
+        self.default_resize = offered[0]
         self.resize = resize or self.default_resize
-        self._check_resize()
-
+        if self.resize not in offered:
+            raise UserError(f"--resize {self.resize} is not offered for {self.name}; choose {' or '.join(offered)}")
         weights = _inception_file(inception_weights) if self.name == "inception" else None
         with torch.random.fork_rng(devices=[]):  # building a network draws weights: not from a run's seed
             self.extractor = _create(registered, self.layers, weights)
         weights_hash = _fingerprint(self.extractor)
         self.identity = f"{registered} {torch_fidelity.__version__} {weights_hash} {self.resize}"
         self.extractor.to(self.device)
-
-    def _check_resize(self) -> None:
-        ours = ("pillow", "clean", "legacy") if self.name == effnet.NAME else ("fidelity",)
-        ours = tuple(RESIZES) if self.name == "inception" else ours
-        if self.resize not in ours:
-            raise UserError(f"--resize {self.resize} is not offered for {self.name}; choose {' or '.join(ours)}")
 
     def metric_name(self, distance: str) -> str:
         """``F`` or ``K`` -> FID or KID, else FD-NAME or KD-NAME; plus the resize if it isn't the default."""
