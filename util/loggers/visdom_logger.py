@@ -22,6 +22,7 @@ from util.loggers.grid import sheet
 from util.loggers.visdom_page import IMAGES, WHOLE_WIDTH, VisdomPage
 from util.loggers.visdom_runs import list_run
 from util.run.checkpoints import Position
+from util.run.run_summary import which_run
 
 RETRY_SECONDS = 5.0  # between looks for an absent server
 TIMEOUT_SECONDS = 10.0  # of one request
@@ -147,16 +148,11 @@ class VisdomLogger(Logger):
         if not self.warned:
             self.warned = True
             opt = self.opt
-            start = "python scripts/start_visdom.py"
-            replay = f"python scripts/replay_visdom.py --name {opt.name}"
-            if opt.display_port != 8097:
-                start += f" --port {opt.display_port}"
-            if opt.checkpoints_dir != "./checkpoints":
-                replay += f" --checkpoints_dir {opt.checkpoints_dir}"
+            port = f" --port {opt.display_port}" if opt.display_port != 8097 else ""
             warn(
                 f"{what} at {opt.display_server}:{opt.display_port}; training goes on.\n"
-                f"  to see this run from its beginning, at any time: {start}\n"
-                f"  or when it has ended: {replay}"
+                f"  to see this run from its beginning, at any time: python scripts/start_visdom.py{port}\n"
+                f"  or when it has ended: python scripts/replay_visdom.py {which_run(opt)}"
             )
 
 

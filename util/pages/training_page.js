@@ -9,7 +9,8 @@ const pages = (links) => { // data/pages.js: other pages of this run
   $("#pages").replaceChildren(...Object.entries(links).map(([title, href]) => make("a", {href}, title)));
 };
 const load = (src) => new Promise((resolve, reject) => {
-  document.head.append(make("script", {src, onload: resolve, onerror: () => reject(new Error(src))}));
+  const end = (then) => ({target}) => { target.remove(); then(); };
+  document.head.append(make("script", {src, onload: end(resolve), onerror: end(() => reject(new Error(src)))}));
 });
 const chunk = (index) => `data/${String(index).padStart(5, "0")}.js`;
 const place = (row) => `epoch ${row.epoch}, image ${row.total_images.toLocaleString("en")}`;
@@ -135,7 +136,7 @@ function plot(title, unit, series, {smoothing = 0, fromZero = false, markers = f
   const names = keys.map((name) => toggle(kept, name, draw, make("i", {style: `background:${COLORS[keys.indexOf(name) % COLORS.length]}`}), name));
   const name = make("b", {}, title);
   figure.append(make("figcaption", {}, hint ? make("details", {}, make("summary", {title: hint}, name, make("span", {}, "?")), hint) : name, ...(String(keys) === title ? [] : names), note), svg);
-  figure.draw = (weight) => { if (weight !== undefined) smoothing = weight; draw(); };
+  figure.draw = (weight) => { smoothing = weight; draw(); };
   new ResizeObserver(draw).observe(svg);
   return figure;
 }

@@ -178,6 +178,7 @@ def test_in_the_browser(tmp_path, browser):
     assert cards == ["last, epoch 5, ± 0.25", "best, epoch 5, ± 0.25", "last, epoch 1", "best, epoch 1"]
     summaries = browser.evaluate(text.replace("SELECTOR", ".epoch summary"))
     assert [summary.split("FID")[0] for summary in summaries] == [f"epoch {i}" for i in (5, 4, 3, 2, 1)]
+    assert not browser.evaluate("document.head.querySelectorAll('script').length")  # of a page left open for days
     assert "NCE 1.056" in summaries[-1]  # mean of 2/1, 2/3, 2/4: the NaN is left out
     opened = browser.evaluate("[...document.querySelectorAll('.epoch')].map(x => x.open)")
     assert opened == [True, True, False, False, False]
