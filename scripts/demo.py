@@ -26,12 +26,9 @@ import repository  # noqa: F401
 from models.inference import trained
 from models.inference.files import translate_files
 from models.inference.tiling import Tick
-from models.inference.translator import Translator
-from util import pictures
-from util.device_kinds import PRECISIONS, add_flags
-from util.devices import choose_device
+from models.inference.translator import Translator, add_flags, with_flags
 from util.errors import UserError, run
-from util.flag_types import ScriptParser, non_negative_int, port_number
+from util.flag_types import ScriptParser, port_number
 from util.pictures import readers_of_run
 
 HOST = "127.0.0.1"
@@ -42,11 +39,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     trained.add_flags(add)
     add("--port", type=port_number, default=7860, help="of the page")
-    add("--precision", choices=PRECISIONS, help="arithmetic; without the flag that of the training, of a file fp32")
-    add("--tile", type=non_negative_int, help="pixels: larger pictures than this squared go in tiles; 0: never")
-    add("--eval", action="store_true", help="batch norm and dropout in evaluation mode")
     add_flags(add)
-    pictures.add_flags(add)
     return parser.parse_args(argv)
 
 
@@ -115,7 +108,6 @@ class Models:
         self.title, self.about = args.name or trained.heading(self.source), trained.sentences(self.source, "photos")
         if self.about:
             self.about += " Your own model: `--name`."
-        self.device = choose_device(args.gpu_ids, args.device)
         self.reader, _ = readers_of_run(self.source, args.value_range, args.max_pixels)
         self.translator = lru_cache(maxsize=2)(self._load)
 
@@ -132,10 +124,9 @@ class Models:
         return said
 
     def _load(self, choice: str, average: bool) -> Translator:
-        args = self.args
-        net = f"{args.net or 'G'}_ema" if average else args.net
-        source, epoch = (choice, "latest") if self.label == "Weights" else (self.source, choice)
-        return Translator(source, epoch, net, self.device, args.precision, args.tile, args.eval, self.reader)
+        net = f"{self.args.net or 'G'}_ema" if average else self.args.net
+        source, epoch = (trained.find(choice), "latest") if self.label == "Weights" else (self.source, choice)
+        return with_flags(self.args, source, epoch, net)
 
 
 def saved_epochs(source: Path, first: str) -> list[str]:

@@ -28,14 +28,12 @@ from tqdm.auto import tqdm
 from models.inference import note, trained
 from models.inference.files import translate_files
 from models.inference.films import check_installed, film_ending, is_film, open_film, translate_film
-from models.inference.translator import Translator, fingerprint
-from util import distributed, pictures
-from util.device_kinds import PRECISIONS, add_flags
-from util.devices import choose_device
+from models.inference.translator import Translator, add_flags, fingerprint, with_flags
+from util import distributed
 from util.errors import UserError, run
 from util.files import free_name, writing_to
-from util.flag_types import ScriptParser, non_negative_int, part, positive_int
-from util.pictures import counted, ending_of, is_image_file, list_folder, natural, readers_of_run
+from util.flag_types import ScriptParser, part, positive_int
+from util.pictures import counted, ending_of, is_image_file, list_folder, natural
 from util.words import plural
 
 ENDINGS = {"png": ".png", "jpg": ".jpg", "webp": ".webp"}
@@ -50,13 +48,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--format", choices=["same", *ENDINGS], default="png", help="of pictures; same: the input's where it can be")
     add("--quality", type=positive_int, default=95, help="of JPEG, WebP and films, 1 to 100")
     add("--batch_size", type=positive_int, default=1, help="pictures or frames at a time; those of one size: one pass")
-    add("--precision", choices=PRECISIONS, help="arithmetic; without the flag that of the training, of a file fp32")
-    add("--tile", type=non_negative_int, help="pixels: larger pictures than this squared go in tiles; 0: never")
-    add("--eval", action="store_true", help="batch norm and dropout in evaluation mode")
+    add_flags(add)
     add("--resume", action="store_true", help="leave out what the same command has finished in --out")
     add("--part", type=part, default="1/1", metavar="I/N", help="the Ith of N jobs that share the files")
-    add_flags(add)
-    pictures.add_flags(add)
     add("--quiet", action="store_true", help="no progress bar")
     return parser.parse_args(argv)
 
@@ -65,19 +59,16 @@ def main() -> None:
     args = arguments()
     rank, ranks = distributed.start_sharing(again=distributed.AGAIN.format("--resume"))
     args.quiet |= rank > 0
-    source, epoch, net = trained.chosen(args)
+    chosen = trained.chosen(args)
     jobs = find_jobs(args.inputs, args.out, args.format, tells=rank == 0)
     part, parts = args.part
     jobs = dict(list(jobs.items())[part - 1 :: parts][rank::ranks])
     for path in filter(is_film, jobs):
         check_installed(path)
-    reader, _ = readers_of_run(source, args.value_range, args.max_pixels)
-    translator = Translator(
-        source, epoch, net, choose_device(args.gpu_ids, args.device), args.precision, args.tile, args.eval, reader
-    )
+    translator = with_flags(args, *chosen)
     settings = {"weights": fingerprint(translator.net), "precision": translator.precision, "tile": args.tile}
-    settings |= {"eval": args.eval, "quality": args.quality, "format": args.format, "value_range": reader.value_range}
-    settings |= {"device": translator.device.type}
+    settings |= {"eval": args.eval, "quality": args.quality, "format": args.format}
+    settings |= {"value_range": translator.reader.value_range, "device": translator.device.type}
     bad, since = {}, distributed.by_first(lambda: begin(args.out, settings, args.resume))
     todo = {path: target for path, target in jobs.items() if not (args.resume and note.is_made(target, since))}
     films = {path: todo.pop(path) for path in list(todo) if is_film(path)}

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,11 @@ from models.inference.tiling import Tick, reach
 from models.inference.trained import find
 from models.inference.translate import translate_pixels
 from models.networks.blocks import make_channels_last
+from util import device_kinds, pictures
+from util.device_kinds import PRECISIONS
 from util.devices import choose_device, free_memory
 from util.errors import UserError
+from util.flag_types import non_negative_int
 from util.pictures import MAX_PIXELS, MODES, Reader, readers_of_run
 from util.pixels import NotTaken, transparency
 from util.precision import configured, fast_settings, run_networks_in, usable
@@ -102,6 +105,21 @@ class Translator:
             if alpha is not None:
                 results[i].putalpha(alpha)
         return [results[i] for i in range(len(alphas))]
+
+
+def add_flags(add: Callable) -> None:
+    """How pictures are translated, for ``with_flags``; ``add`` is a parser's ``add_argument``."""
+    add("--precision", choices=PRECISIONS, help="arithmetic; without the flag that of the training, of a file fp32")
+    add("--tile", type=non_negative_int, help="pixels: larger pictures than this squared go in tiles; 0: never")
+    add("--eval", action="store_true", help="batch norm and dropout in evaluation mode")
+    device_kinds.add_flags(add)
+    pictures.add_flags(add)
+
+
+def with_flags(args: Namespace, source: Path, epoch: str, net: str | None) -> Translator:
+    reader, _ = readers_of_run(source, args.value_range, args.max_pixels)
+    device = choose_device(args.gpu_ids, args.device)
+    return Translator(source, epoch, net, device, args.precision, args.tile, args.eval, reader)
 
 
 def fingerprint(net: nn.Module) -> str:
