@@ -20,10 +20,9 @@ from util.run import checkpoints
 
 def main() -> None:
     parser = ScriptParser(__doc__)
-    parser.add_argument(
-        "paths", nargs="+", help="files, folders of an experiment, or names of the repository's weights"
-    )
-    parser.add_argument("--keys", action="store_true", help="also list every weight with its shape and type")
+    add = parser.add_argument
+    add("paths", nargs="+", help="files, folders of an experiment, or names of the repository's weights")
+    add("--keys", action="store_true", help="also list every weight with its shape and type")
     args = parser.parse_args()
     for path in map(trained.find, args.paths):
         files = sorted([*path.glob("*.pth"), *path.glob("*.pt")]) if path.is_dir() else [path]
@@ -38,8 +37,14 @@ def describe(path: Path, keys: bool = False) -> list[str]:
     content = checkpoints.load(path, "file")
     lines = [f"{path}  ({path.stat().st_size / 1e6:.1f} MB)"]
     lines += [f"  {key:<9} {value}" for key, value in trained.about(path).items()]
-    if isinstance(content, dict) and "position" in content and "model" in content:
-        return lines + describe_state(content)
+    if isinstance(content, dict) and "position" in content and "model" in content:  # latest_state.pt
+        at, name = content["position"], content.get("options", {}).get("name", "NAME")
+        return [
+            *lines,
+            f"  state     epoch {at['epoch']}, {at['total_images']} images done, torch {content.get('torch')}",
+            f"  networks  {', '.join(content['model']['networks'])}",
+            f"  use       python train.py --name {name} --continue_train",
+        ]
     state = checkpoints.read_weights(path, "file")
     numbers = sum(value.numel() for key, value in state.items() if not key.endswith(NO_WEIGHTS))
     types = ", ".join(sorted({str(value.dtype).removeprefix("torch.") for value in state.values()}))
@@ -58,17 +63,6 @@ def describe(path: Path, keys: bool = False) -> list[str]:
     if bad:
         lines.append(f"  WARNING   NaN or Inf in {len(bad)} weights, first {bad[0]}")
     return lines + ([f"  {key}  {tuple(v.shape)} {v.dtype}" for key, v in state.items()] if keys else [])
-
-
-def describe_state(state: dict) -> list[str]:
-    """``latest_state.pt``: where training stands."""
-    position, options = state["position"], state.get("options", {})
-    lines = [
-        f"  state     epoch {position['epoch']}, {position['total_images']} images done, torch {state.get('torch')}"
-    ]
-    lines.append(f"  networks  {', '.join(state['model']['networks'])}")
-    lines.append(f"  use       python train.py --name {options.get('name', 'NAME')} --continue_train")
-    return lines
 
 
 if __name__ == "__main__":

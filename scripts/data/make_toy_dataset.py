@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import repository  # noqa: F401
 from PIL import Image
+from scipy.interpolate import BSpline
 
 from util.errors import UserError, run
 from util.files import new_folder
@@ -115,12 +116,8 @@ def pixel_centres(n: int) -> tuple[np.ndarray, np.ndarray]:
 def smooth_noise(rng: np.random.Generator, size: int, cells: int, channels: int) -> np.ndarray:
     """(size, size, channels) about [-0.6, 0.6]: uniform noise on a lattice under cubic B-splines."""
     lattice = rng.uniform(-1, 1, (cells + 3, cells + 3, channels))
-    t = (np.arange(size) + 0.5) / size * cells
-    cell, f = t.astype(int), t % 1
-    spline = ((1 - f) ** 3, 3 * f**3 - 6 * f**2 + 4, -3 * f**3 + 3 * f**2 + 3 * f + 1, f**3)
-    weights = np.zeros((size, cells + 3))
-    for k, weight in enumerate(spline):
-        weights[np.arange(size), cell + k] = weight / 6
+    places = (np.arange(size) + 0.5) / size * cells
+    weights = BSpline.design_matrix(places, np.arange(-3, cells + 4), 3).toarray()
     return np.einsum("yi,xj,ijc->yxc", weights, weights, lattice, optimize=True)
 
 

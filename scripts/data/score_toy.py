@@ -104,13 +104,6 @@ def means(scores: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str,
     }
 
 
-def table(scores: dict[str, dict[str, dict[str, float]]], mean: dict[str, dict[str, float]], summary: bool) -> str:
-    """The translations' scores, image by image unless ``summary``, and the means of every candidate."""
-    rows = [] if summary else [{"image": name} | row["translated"] for name, row in scores.items()]
-    rows += [{"image": f"mean, {candidate}"} | row for candidate, row in mean.items()]
-    return aligned(rows)
-
-
 def main(arguments: list[str] | None = None) -> None:
     parser = ScriptParser(__doc__, allow_abbrev=False)
     parser.add_argument("dataroot", type=Path, help="a folder that scripts/data/make_toy_dataset.py drew")
@@ -131,7 +124,8 @@ def main(arguments: list[str] | None = None) -> None:
     scores = score_folder(options.dataroot, images)
     mean = means(scores)
     page = add_scores(images, {key: {name: row["translated"][key] for name, row in scores.items()} for key in SCORES})
-    print(table(scores, mean, options.summary))
+    rows = [] if options.summary else [{"image": name} | row["translated"] for name, row in scores.items()]
+    print(aligned([*rows, *({"image": f"mean, {candidate}"} | row for candidate, row in mean.items())]))
     if page:
         print(f"of each image: {os.path.relpath(page)}")
     if options.json:

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
@@ -31,7 +32,8 @@ INLINE = re.compile(r"`((?:python|torchrun|bash) [^`]+)`")
 COMMAND = re.compile(r"(?:python|torchrun|bash) ")
 
 TINY = "--num_threads 0 --max_dataset_size 2 --display_id 0 --device cpu --ngf 2 --ndf 2".split()
-NETWORKS = "--netG resnet_4blocks --netD n_layers --n_layers_D 1 --load_size 36 --crop_size 32".split()
+NETWORKS = "--netG resnet_4blocks --netD n_layers --n_layers_D 1".split()
+SIZES = "--load_size 36 --crop_size 32".split()
 CONTRASTIVE = "--netF_nc 4 --num_patches 4".split()
 EPOCH = "--n_epochs 1 --n_epochs_decay 0 --save_epoch_freq 1 --ema_decay 0.5".split()
 SHORTER = {  # by script: flags behind the command's own
@@ -69,8 +71,7 @@ def commands(text: str) -> list[str]:
     for match in FENCED.finditer(text):
         if match[1] in ("", "bash", "sh"):
             lines = re.sub(r"\s*\\\n\s*", " ", match[2]).splitlines()
-            lines = [re.sub(r"\s+#.*$|\s*&$", "", re.sub(r"\s+#.*$", "", line)).strip() for line in lines]
-            lines = [re.sub(r"^srun ", "", line) for line in lines]
+            lines = [re.sub(r"(\s*&)?(\s+#.*)?$", "", line).strip().removeprefix("srun ") for line in lines]
             found += [(match.start(), line) for line in lines if COMMAND.match(re.sub(r"^(\w+=\S+ )+", "", line))]
     plain = FENCED.sub(lambda match: " " * len(match[0]), text)
     found += [(match.start(), " ".join(match[1].split())) for match in INLINE.finditer(plain)]
@@ -82,12 +83,12 @@ def reason(command: str) -> str | None:
     return next((why for part, why in EXEMPT.items() if part in command), None)
 
 
-def tiny(command: str) -> list[str]:
+def tiny(command: str, sizes: list[str] = SIZES) -> list[str]:
     """Flags of small networks and pictures, those that its model has."""
     if "sincut" in command:
         return TINY
     pairs_or_cycles = "pix2pix" in command or "cyclegan" in command
-    return [*TINY, *NETWORKS, *([] if pairs_or_cycles else CONTRASTIVE)]
+    return [*TINY, *NETWORKS, *sizes, *([] if pairs_or_cycles else CONTRASTIVE)]
 
 
 def shortened(command: str) -> list[str]:
@@ -100,10 +101,7 @@ def shortened(command: str) -> list[str]:
     elif words[0] == "python":
         words[0] = sys.executable
     if script == "scripts/compare.py" and "--flags" in words:
-        networks_alone = " ".join(tiny(command)).replace(
-            " --load_size 36 --crop_size 32", ""
-        )  # drawn ones are scored whole
-        words[words.index("--flags") + 1] += " " + networks_alone
+        words[words.index("--flags") + 1] += " " + shlex.join(tiny(command, sizes=[]))  # drawn ones are scored whole
     if script.endswith("benchmark.py"):
         words = [word for word in words if word not in ("--dataroot", "datasets/horse2zebra", "--loading")]
     if "--continue_train" in words or "--help-all" in words:
@@ -186,12 +184,10 @@ def main() -> None:
                     continue
                 begun = time.monotonic()
                 problem = check(folder, command)
-                failed += problem is not None
-                print(
-                    f"  {'FAILED' if problem else 'ok'} ({time.monotonic() - begun:.0f} s): {command}"[:200], flush=True
-                )
+                result, failed = ("FAILED", failed + 1) if problem else ("ok", failed)
+                print(f"  {result} ({time.monotonic() - begun:.0f} s): {command}"[:200], flush=True)
                 if problem:
-                    print("    " + problem.replace("\n", "\n    "), flush=True)
+                    print(textwrap.indent(problem, "    "), flush=True)
     print(f"{failed} failed" if failed else "all run")
     sys.exit(bool(failed))
 

@@ -38,12 +38,8 @@ def main() -> None:
     found = []
     for path in find_images(args.photos)[: args.num]:
         film = moving_window(translator.reader.open(path), args.frames, args.step, args.side)
-        found.append(
-            (
-                flicker(translate(translator, film), args.step),
-                flicker(with_mean_statistics(translator, film), args.step),
-            )
-        )
+        made = translate(translator, film), with_mean_statistics(translator, film)
+        found.append([flicker(translations, args.step) for translations in made])
         print(f"{path.name}: {found[-1][0]:.2f}, with mean statistics {found[-1][1]:.2f}", flush=True)
     plain, fixed = np.mean(found, axis=0)
     print(f"mean of {len(found)}: {plain:.2f} grey levels between frames, {fixed:.2f} with mean statistics")

@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import repository  # noqa: F401
@@ -25,47 +24,32 @@ from util.pictures import Reader
 TRANSLATE = Path(__file__).parents[1] / "translate.py"
 
 
-class Measured(NamedTuple):
-    bytes: int  # of memory at most
-    seconds: float
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = ScriptParser(__doc__)
     add = parser.add_argument
     add("--side", type=positive_int, default=13500, help="pixels of the large picture's sides")
     add("--photo", help="the picture is this one, scaled; without it a drawn one")
     args = parser.parse_args(argv)
-    small, large = measure([1024, args.side], photo=args.photo)
-    for side, (peak, seconds) in ((1024, small), (args.side, large)):
-        print(f"{side} x {side}: {peak / 2**20:.0f} MiB, {seconds:.0f} s")
-    print(f"{bytes_a_pixel(1024, small, args.side, large):.1f} bytes a pixel")
-
-
-def measure(sides: list[int], *flags: str, photo: str | None = None) -> list[Measured]:
-    """Of translate.py with ``flags``, for a picture of each size."""
+    sides, peaks = (1024, args.side), []
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder, "tiny_net_G.pth")
         torch.save(networks.define_G(3, 3, 4, "resnet_4blocks", "instance").state_dict(), weights)
-        found = []
         for side in sides:
-            picture = Reader().open(photo).resize((side, side)) if photo else draw(side)
+            picture = Reader().open(args.photo).resize((side, side)) if args.photo else draw(side)
             picture.save(Path(folder, f"{side}.png"), compress_level=1)
             command = [sys.executable, str(TRANSLATE), "--weights", str(weights), f"{folder}/{side}.png"]
-            command += ["--out", f"{folder}/out", "--device", "cpu", "--quiet", *flags]
-            start = time.perf_counter()
-            child = os.posix_spawn(sys.executable, command, os.environ)
-            _, status, usage = os.wait4(child, 0)
-            found.append(
-                Measured(usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024), time.perf_counter() - start)
-            )
-            if status:
-                raise UserError(f"translate.py ended with status {os.waitstatus_to_exitcode(status)}")
-    return found
+            begun = time.perf_counter()
+            peaks.append(peak_memory([*command, "--out", f"{folder}/out", "--device", "cpu", "--quiet"]))
+            print(f"{side} x {side}: {peaks[-1] / 2**20:.0f} MiB, {time.perf_counter() - begun:.0f} s")
+    print(f"{(peaks[1] - peaks[0]) / (sides[1] ** 2 - sides[0] ** 2):.1f} bytes a pixel")
 
 
-def bytes_a_pixel(side: int, small: Measured, large_side: int, large: Measured) -> float:
-    return (large.bytes - small.bytes) / (large_side**2 - side**2)
+def peak_memory(command: list[str]) -> int:
+    """Bytes that a run of translate.py takes at most."""
+    _, status, usage = os.wait4(os.posix_spawn(sys.executable, command, os.environ), 0)
+    if status:
+        raise UserError(f"translate.py ended with status {os.waitstatus_to_exitcode(status)}")
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def draw(side: int) -> Image.Image:

@@ -85,32 +85,29 @@ def publish(weights: Path, path: Path, note: dict) -> None:
 
 def position(folder: Path, options: dict, epoch: str) -> tuple[int, int, dict]:
     """(epoch, images seen, recorded scores) of the weights saved as ``epoch``."""
-    rows = read(folder / "metrics.jsonl") if (folder / "metrics.jsonl").exists() else []
+    rows = read(folder / "metrics.jsonl")
     if epoch == "latest":
         at = checkpoints.load(folder / checkpoints.STATE)["position"]
-        seen = at["total_images"]
-        rows = [row for row in rows if row["total_images"] == seen]
-        return (rows[-1]["epoch"] if rows else at["epoch"]), seen, rows[-1]["scores"] if rows else {}
+        scored = [row for row in rows if row["total_images"] == at["total_images"]]
+        last = scored[-1] if scored else at | {"scores": {}}
+        return last["epoch"], at["total_images"], last["scores"]
     if epoch == "best":
         metric = options["eval_metric"] or next(iter(rows[-1]["scores"])) if rows else ""
-        found = summary(folder / "metrics.jsonl", metric) if rows else None
+        found = summary(folder / "metrics.jsonl", metric)
         if found is None:
             raise UserError(f"{folder / 'metrics.jsonl'} does not tell which epoch was the best; give --epoch N")
         epoch = found["best_epoch"]
-    scored = [row for row in rows if row["epoch"] == int(epoch)]
-    last = (scored or [row for row in read(folder / "losses.jsonl") if row["epoch"] == int(epoch)] or [None])[-1]
-    if last is None:
+    of_epoch = [row for row in read(folder / "losses.jsonl") + rows if row["epoch"] == int(epoch)]
+    if not of_epoch:
         raise UserError(f"--epoch {epoch}: the records in {folder} have nothing of that epoch")
-    return int(epoch), last["total_images"], scored[-1]["scores"] if scored else {}
+    return int(epoch), of_epoch[-1]["total_images"], of_epoch[-1].get("scores", {})
 
 
 def of_these_weights(scores: dict, average: bool) -> dict:
     """Of a row of metrics.jsonl what belongs to the averaged weights, or to the others; counts and notes to both."""
-    kept = {key: value for key, value in scores.items() if not isinstance(value, float)}
-    for key, value in scores.items():
-        if isinstance(value, float) and key.endswith("_ema") == average:
-            kept[key.removesuffix("_ema")] = value
-    return kept
+    notes = {key: value for key, value in scores.items() if not isinstance(value, float)}
+    own = {key: value for key, value in scores.items() if key not in notes and key.endswith("_ema") == average}
+    return notes | {key.removesuffix("_ema"): value for key, value in own.items()}
 
 
 def command(options: dict) -> str:
