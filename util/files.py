@@ -23,7 +23,7 @@ def replacing(path: str | Path):
     os.close(handle)
     try:
         yield Path(beside)
-        with open(beside, "rb") as file:
+        with open(beside, "rb+") as file:  # Windows flushes only what may be written to
             os.fsync(file.fileno())
         os.chmod(beside, MODE)
         os.replace(beside, path)

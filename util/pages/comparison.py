@@ -90,16 +90,14 @@ def loss_curve(runs: list[Run], name: str, over_time: bool = False) -> tuple[np.
         if pairs:
             tracks.append(np.array(pairs, float).T)
     if not tracks:
-        return np.zeros(0), np.zeros(0), np.zeros(0)
+        return (np.zeros(0),) * 3
     bins = min(BINS, *(track.shape[1] for track in tracks))
     if len(tracks) == 1 and bins == tracks[0].shape[1]:
-        return *tracks[0], np.zeros(bins)
+        return _over_runs(*tracks)
     edges = np.linspace(0, min(x[-1] for x, _ in tracks), bins + 1)
     binned = [_bin_means(edges, track) for track in tracks]
     x = _bin_means(edges, np.concatenate(tracks, axis=1))[0]
-    means = [np.interp(x, *points) for points in binned]
-    deviation = np.std(means, axis=0, ddof=1) if len(means) > 1 else np.zeros(len(x))
-    return x, np.mean(means, axis=0), deviation
+    return _over_runs(*((x, np.interp(x, *points)) for points in binned))
 
 
 def _bin_means(edges: np.ndarray, track: np.ndarray) -> np.ndarray:
@@ -116,11 +114,13 @@ def score_curve(runs: list[Run], score: str, over_time: bool = False) -> tuple[n
     tracks = [[(run.seconds_at(at) if over_time else at, row[score]) for at, _, row in run.scores if score in row]
               for run in runs]  # fmt: skip
     count = min(map(len, tracks))
-    if not count:
-        return np.zeros(0), np.zeros(0), np.zeros(0)
-    values = np.array([track[:count] for track in tracks])
-    deviation = values[..., 1].std(axis=0, ddof=1) if len(values) > 1 else np.zeros(count)
-    return values[..., 0].mean(axis=0), values[..., 1].mean(axis=0), deviation
+    return _over_runs(*(np.reshape(track[:count], (count, 2)).T for track in tracks))
+
+
+def _over_runs(*tracks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(mean x, mean y, standard deviation of y) of tracks (x, y) of as many points."""
+    x, y = np.mean(tracks, axis=0)
+    return x, y, np.std(tracks, axis=0, ddof=1)[1] if len(tracks) > 1 else np.zeros(len(y))
 
 
 def contrastive_term(run: Run) -> dict[str, float]:

@@ -168,7 +168,8 @@ def test_a_file_of_code_is_refused(tmp_path):
 def test_inception_resizes(inception_weights):
     """299 x 299 needs no resize: all four ways see the same pixels, `legacy` with pytorch-fid's scaling."""
     images = draw_images(1, (299, 299), 0)
-    by_resize = {r: FeatureSpace("inception", resize=r, inception_weights=inception_weights) for r in features.OFFERED["inception"]}
+    ways = features.OFFERED["inception"]
+    by_resize = {way: FeatureSpace("inception", resize=way, inception_weights=inception_weights) for way in ways}
     found = {resize: space(images)["2048"] for resize, space in by_resize.items()}
     scale = found["fidelity"].abs().mean()
     for resize in ("pillow", "clean"):
