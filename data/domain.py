@@ -10,10 +10,10 @@ from data.base_dataset import get_transform, scale, without_scaling
 from data.cache import create_cache
 from data.checked_images import checked_images
 from data.deferred_crop import Uncropped, can_wait, draw_window
-from data.image_folder import make_dataset
 from data.sizes import check_sizes
+from util import pictures
 from util.errors import UserError
-from util.pictures import ENDINGS, Reader, counted, is_image_file, list_folder, list_images, source_side
+from util.pictures import Reader, is_image_file, source_side
 
 PREPARE = "python scripts/data/prepare_images.py A B --out FOLDER makes a data set of two folders of images"
 
@@ -101,15 +101,10 @@ def find_images(opt, folder: str, reader: Reader, columns: int = 1) -> list[str]
         )
     if not os.path.isdir(folder):
         raise UserError(_no_folder(opt, os.path.basename(folder)))
+    paths = list(map(str, pictures.find_images(folder)))
     if opt.isTrain:
-        paths = make_dataset(folder, opt.max_dataset_size)
-    else:
-        paths = list(map(str, list_images(folder)))
-        paths = paths[: int(min(opt.max_dataset_size, len(paths)))]
-    if not paths:
-        others = counted(list_folder(folder).left_out)
-        only = f", only {others}" if others else ""
-        raise UserError(f"the folder {folder!r} holds no images ({' '.join(ENDINGS)}){only}")
+        paths.sort()
+    paths = paths[: int(min(opt.max_dataset_size, len(paths)))]
     # Of a folder that is the data set itself (testB, whose images are compared with) names begin with its own.
     root = opt.dataroot if folder != opt.dataroot else os.path.dirname(os.path.normpath(folder)) or "."
     facts = checked_images(opt).check(root, paths, reader)

@@ -19,6 +19,7 @@ from options.test_options import add_test_options
 from options.train_options import add_train_options
 from util.errors import UserError, exit_on_mistakes, warn
 from util.files import write_atomic
+from util.run.saved_options import read_options
 
 HELPS = {"-h", "--help", "--help-all"}
 # What is not taken over from the saved options of a training run: where and how to run.
@@ -188,30 +189,15 @@ def _saved_options(opt: argparse.Namespace, is_needed: bool) -> dict:
         if not is_needed:
             return {}
         raise UserError(f"--name {opt.name}: there is no folder {folder}; train it first or mend --checkpoints_dir")
-    path = folder / "train_opt.json"
-    if not path.exists():
+    values = read_options(folder, "remove it and give the flags again")
+    if values is None:
         return {}
-    try:
-        values = dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        raise UserError(
-            f"{path} is not a readable JSON file; restore it or remove it and give the flags again"
-        ) from None
-    sources = values.pop("sources", None)
-    if sources is None:
-        sources = _guessed_sources(values)
+    sources = values.pop("sources")
     own = OWN if hasattr(opt, "continue_train") else OWN | OWN_IN_TEST
     own = own | {k for k, source in sources.items() if source == "--fast"}  # chosen anew, for this machine
     if sources.get("lr_N") in ("default", "preset"):
         own = own | {"lr_N"}  # it followed --lr and goes on doing so
     return {k: v for k, v in values.items() if k not in own}
-
-
-def _guessed_sources(values: dict) -> dict[str, str]:
-    """Of a run from before they were saved. With --fast, fp32 was asked for (or it was a CPU without fast bf16)."""
-    by_fast = {"channels_last", "compile"} | ({"precision"} if values.get("precision") != "fp32" else set())
-    sources = dict.fromkeys(by_fast, "--fast") if values.get("fast") else {}
-    return sources | ({"lr_N": "default"} if values.get("lr_N") == values.get("lr") else {})
 
 
 def _table(opt: argparse.Namespace, plain: dict) -> str:

@@ -5,7 +5,6 @@ Translator("checkpoints/h2z")(Image.open("horse.jpg")).save("zebra.png")
 """
 
 import hashlib
-import json
 import math
 from argparse import Namespace
 from collections.abc import Callable, Iterable
@@ -31,6 +30,7 @@ from util.pictures import MAX_PIXELS, MODES, Reader, readers_of_run
 from util.pixels import NotTaken, transparency
 from util.precision import configured, fast_settings, run_networks_in, usable
 from util.run import checkpoints
+from util.run.saved_options import read_options
 
 
 class Translator:
@@ -149,14 +149,12 @@ def to_image(pixels: np.ndarray) -> Image.Image:
 def load_experiment(folder: Path, epoch: str | int, name: str | None, device: torch.device) -> tuple[nn.Module, str]:
     """The generator of an experiment, by the options saved beside it, and the precision in which test.py would run it
     on ``device``."""
-    path = folder / "train_opt.json"
-    if not path.exists():  # trained with an official code base
+    saved = read_options(folder, "name the generator's .pth file")
+    if saved is None:  # trained with an official code base
         return load_file(folder / f"{epoch}_net_{name or 'G'}.pth", "--epoch"), "fp32"
-    try:
-        opt = Namespace(**json.loads(path.read_text()))
-    except (ValueError, TypeError):
-        raise UserError(f"{path} is not a readable JSON file; restore it, or name the generator's .pth file") from None
-    own_precision = precision_of(opt, device)
+    opt = Namespace(**saved)
+    by_fast = opt.sources.get("precision") == "--fast"  # which chooses anew, for this device
+    own_precision = str(fast_settings(device)["precision"] if by_fast else saved.get("precision", "fp32"))
     opt.isTrain, opt.gpu_ids, opt.device, opt.precision = False, [], torch.device("cpu"), "fp32"
     model = find_model_using_name(opt.model)(opt)
     model.see_first_batch([dummy_batch(opt)])
@@ -167,16 +165,6 @@ def load_experiment(folder: Path, epoch: str | int, name: str | None, device: to
     name = name or next(key for key, value in model.networks().items() if value is net)
     load_weights(net, folder / f"{epoch}_net_{name}.pth", model.architecture_flags)
     return net, own_precision
-
-
-def precision_of(opt: Namespace, device: torch.device) -> str:
-    """That of the training; what --fast had chosen is chosen anew."""
-    sources = getattr(opt, "sources", None)
-    if sources is None:  # a run from before they were saved
-        by_fast = getattr(opt, "fast", False) and opt.precision != "fp32"
-    else:
-        by_fast = sources.get("precision") == "--fast"
-    return str(fast_settings(device)["precision"] if by_fast else getattr(opt, "precision", "fp32"))
 
 
 def dummy_batch(opt: Namespace) -> dict:

@@ -1,0 +1,26 @@
+"""The options that train.py keeps in a run's folder: what test.py, --continue_train and the translator go by."""
+
+import json
+from pathlib import Path
+
+from util.errors import UserError
+
+
+def read_options(folder: Path, otherwise: str) -> dict | None:
+    """Option -> value, and ``sources``, where each came from; None of a run of official code, which keeps none.
+    ``UserError`` for a damaged file: to restore it, or to do ``otherwise``."""
+    path = folder / "train_opt.json"
+    if not path.exists():
+        return None
+    try:
+        values = dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        raise UserError(f"{path} is not a readable JSON file; restore it, or {otherwise}") from None
+    return {"sources": _guessed_sources(values)} | values
+
+
+def _guessed_sources(values: dict) -> dict[str, str]:
+    """Of a run from before they were saved. With --fast, fp32 was asked for (or it was a CPU without fast bf16)."""
+    by_fast = {"channels_last", "compile"} | ({"precision"} if values.get("precision") != "fp32" else set())
+    sources = dict.fromkeys(by_fast, "--fast") if values.get("fast") else {}
+    return sources | ({"lr_N": "default"} if values.get("lr_N") == values.get("lr") else {})
