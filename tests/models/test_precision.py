@@ -1,6 +1,7 @@
 """--precision bf16 and --channels_last beside fp32, on the CPU, which computes bf16 too."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from models import create_model
 from models.losses import info_nce
 from util import precision
 from util.errors import UserError
+from util.run import run_summary
 
 TINY = "--netG resnet_4blocks --ngf 8 --ndf 8 --netD n_layers --n_layers_D 2"
 CONTRASTIVE = "--netF_nc 16 --num_patches 32"
@@ -201,11 +203,12 @@ def test_tf32_needs_a_gpu():
 
 
 def test_fast_chooses_for_the_machine_and_given_flags_win(tmp_path, monkeypatch):
-    chosen = {"channels_last": True, "compile": False}
-    for has_bf16, name in ((True, "bf16"), (False, "fp32")):
+    model = SimpleNamespace(device=torch.device("cpu"))
+    for has_bf16, model.precision in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(precision, "has_fast_bf16", lambda device, has=has_bf16: has)
-        opt = vars(options_of(tmp_path, "--fast"))
-        assert {k: opt[k] for k in chosen} == chosen and opt["precision"] == name
+        opt = options_of(tmp_path, "--fast")
+        assert (opt.precision, opt.channels_last, opt.compile) == (model.precision, has_bf16, False)
+        assert ("--fast changes nothing" in run_summary.device(opt, model)) == (not has_bf16)
     assert options_of(tmp_path, "--fast", "--precision", "bf16").precision == "bf16"
     plain = options_of(tmp_path)
     assert (plain.precision, plain.channels_last, plain.compile) == ("fp32", False, False)

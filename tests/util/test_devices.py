@@ -127,7 +127,7 @@ def test_an_unknown_kind_offers_what_all_have():
 
 
 def test_the_summary_tells_what_has_not_been_tried():
-    opt = SimpleNamespace(channels_last=True, compile=False, world_size=1)
+    opt = SimpleNamespace(channels_last=True, compile=False, fast=False, world_size=1)
     model = SimpleNamespace(device=torch.device("mps:0"), precision="fp32")
     said = run_summary.device(opt, model)
     assert said == "mps:0, fp32, channels_last, mps has not been tried by this project yet, --device cpu has"

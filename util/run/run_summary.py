@@ -100,6 +100,8 @@ def device(opt, model) -> str:
     if model.device.type == "cpu":
         threads = torch.get_num_threads()
         parts.append(f"{threads} thread{'s' * (threads > 1)}")
+        if opt.fast and (model.precision, opt.channels_last) == ("fp32", False):
+            parts.append("--fast changes nothing on a processor without fast bf16")
     if devices.kind_of(model.device).untried:
         parts.append(f"{model.device.type} has not been tried by this project yet, --device cpu has")
     return ", ".join([*parts, f"{opt.world_size} processes"] if opt.world_size > 1 else parts)
