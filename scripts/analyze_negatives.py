@@ -43,6 +43,7 @@ from util.loggers.base import FEW
 from util.pages import other_pages
 from util.pages.comparison import loss_curve, read_run
 from util.pages.plots import Curve, picture, plot, plots, table
+from util.run.checkpoints import numbered_epochs
 
 EDGES = np.linspace(-1, 1, 101)  # of the histograms
 SHOWN_NEGATIVES = 6  # a query
@@ -97,7 +98,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def saved_epochs(folder: Path) -> list[str]:
     """Up to 8 numbered checkpoints, evenly over training, and the latest."""
-    found = sorted(int(n) for path in folder.glob("*_net_F.pth") if (n := path.name.split("_")[0]).isdigit())
+    found = numbered_epochs(folder, "F")
     chosen = [found[i] for i in np.linspace(0, len(found) - 1, min(8, len(found))).round().astype(int)]
     latest = ["latest"] if (folder / "latest_net_F.pth").exists() else []
     if not chosen and not latest:

@@ -47,6 +47,7 @@ from util.metrics.records import append_scores
 from util.pages import comparison_page
 from util.pages.comparison import EMA, read_run
 from util.pages.differences import difference_tables
+from util.run.checkpoints import numbered_epochs
 from util.run.interruption import EXIT_CODE
 
 RECORDS = ("metrics.jsonl", "drawn_scores.jsonl")  # of scores, in a run's folder: training's, and ours
@@ -198,7 +199,7 @@ def score_and_show(opt: argparse.Namespace, folder: Path, show: bool) -> dict[st
         outputs = (model.translate(batch[side], net) for batch in batches[:count])
         return [tensor2im(image) for output in outputs for image in output]
 
-    for epoch, images_seen, files in unscored(folder, f"_net_{model.model_names[0]}") if drawn else []:
+    for epoch, images_seen, files in unscored(folder, model.model_names[0]) if drawn else []:
         scores = {}
         for ending, file in files.items():
             made = [toy_scores(image, path) for image, path in zip(translate(file, len(paths)), paths, strict=True)]
@@ -219,16 +220,15 @@ def unscored(folder: Path, network: str) -> list[tuple[int, int, dict[str, str]]
     """(epoch, images seen, {"": file, "_ema": file}) of the checkpoints that drawn_scores.jsonl does not have."""
     losses = read(folder / "losses.jsonl")
     seen = {row["epoch"]: row["total_images"] for row in losses}
-    numbers = (path.name.split("_")[0] for path in folder.glob(f"*{network}.pth"))
-    prefixes = {seen[int(number)]: number for number in numbers if number.isdigit() and int(number) in seen}
-    prefixes.setdefault(losses[-1]["total_images"], "latest")
+    prefixes = {epoch: str(epoch) for epoch in numbered_epochs(folder, network) if epoch in seen}
+    prefixes.setdefault(losses[-1]["epoch"], "latest")
     done = {row["total_images"] for row in read(folder / RECORDS[1])}
-    epochs = {images: epoch for epoch, images in seen.items()}
-    return [
-        (epochs[images], images, {ending: f"{prefix}{network}{ending}.pth" for ending in ("", EMA)
-                                  if (folder / f"{prefix}{network}{ending}.pth").exists()})
-        for images, prefix in sorted(prefixes.items()) if images not in done
-    ]  # fmt: skip
+    found = []
+    for epoch, prefix in sorted(prefixes.items()):
+        files = {ending: f"{prefix}_net_{network}{ending}.pth" for ending in ("", EMA)}
+        if seen[epoch] not in done:
+            found.append((epoch, seen[epoch], {e: file for e, file in files.items() if (folder / file).exists()}))
+    return found
 
 
 def toy_scores(image: np.ndarray, path: Path) -> dict[str, float]:

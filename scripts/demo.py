@@ -30,6 +30,7 @@ from models.inference.translator import Translator, add_flags, with_flags
 from util.errors import UserError, run
 from util.flag_types import ScriptParser, port_number
 from util.pictures import readers_of_run
+from util.run.checkpoints import numbered_epochs
 
 HOST = "127.0.0.1"
 
@@ -131,9 +132,10 @@ class Models:
 
 def saved_epochs(source: Path, first: str) -> list[str]:
     """Those of an experiment's generator: ``first``, then latest and best, then the newest; of a file that alone."""
-    names = {path.name.split("_net_")[0] for path in source.glob("*_net_G*.pth")} if source.is_dir() else set()
-    numbers = sorted((name for name in names if name.isdecimal()), key=int, reverse=True)
-    return list(dict.fromkeys([first, *(name for name in ("latest", "best") if name in names), *numbers]))
+    if source.is_file():
+        return [first]
+    names = [name for name in ("latest", "best") if any(source.glob(f"{name}_net_G*.pth"))]
+    return list(dict.fromkeys([first, *names, *map(str, reversed(numbered_epochs(source, "G*")))]))
 
 
 if __name__ == "__main__":

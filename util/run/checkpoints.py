@@ -136,13 +136,16 @@ def where_it_went(name: str, aside: Path) -> str:
     )
 
 
+def numbered_epochs(folder: Path, network: str = "*") -> list[int]:
+    """Those whose weights of ``network``, a pattern, were saved under their number, in order."""
+    names = {path.name.split("_net_")[0] for path in folder.glob(f"*_net_{network}.pth")}
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
 def rotate(folder: Path, keep: int | None) -> None:
     """Remove the weights of all but the newest ``keep`` epochs; never ``latest``, ``best`` or ``iter_N``."""
-    epochs = {path: path.name.split("_net_")[0] for path in folder.glob("*_net_*.pth")}
-    epochs = {path: int(epoch) for path, epoch in epochs.items() if epoch.isdecimal()}
-    old = sorted(set(epochs.values()))[:-keep] if keep else []
-    for path, epoch in epochs.items():
-        if epoch in old:
+    for epoch in numbered_epochs(folder)[:-keep] if keep else []:
+        for path in folder.glob(f"{epoch}_net_*.pth"):
             path.unlink()
 
 

@@ -102,8 +102,8 @@ class TrainingRun:
         log = self.folder / "loss_log.txt"
         lines = log.read_text(errors="replace") if log.exists() else ""
         found += [(int(epoch), "from loss_log.txt") for epoch in re.findall(r"^\(epoch: (\d+),", lines, re.M)[-1:]]
-        saved = [path.name.split("_")[0] for path in self.folder.glob("*_net_G*.pth")]
-        found += [(int(name) + 1, "from the newest numbered checkpoint") for name in saved if name.isdigit()]
+        saved = checkpoints.numbered_epochs(self.folder, "G*")[-1:]
+        found += [(epoch + 1, "from the newest numbered checkpoint") for epoch in saved]
         return max(found, default=(1, "no record of it was found; --epoch_count says otherwise"))
 
     def is_finished(self) -> bool:
