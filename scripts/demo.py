@@ -115,10 +115,10 @@ class Models:
     def translate(self, path: Path, target: Path, choice: str, average: bool, tick: Tick) -> list[str]:
         """Write ``target``, as translate.py does it; what is used in part of the picture. ``UserError`` for one that
         can't be read."""
-        (facts,) = self.reader.check_each([path])
-        if isinstance(facts, UserError):
-            raise facts
-        said = list(self.reader.remarks({path: facts}, path.name))
+        good, bad = self.reader.check_each([path])
+        if bad:
+            raise bad[path]
+        said = list(self.reader.remarks(good, path.name))
         bad = translate_files(self.translator(choice, average), {target: path}, tick=tick)
         if bad:
             raise UserError(bad[path])

@@ -32,7 +32,7 @@ from models.inference.translator import Translator, add_flags, fingerprint, with
 from util import distributed
 from util.errors import UserError, run
 from util.files import free_name, writing_to
-from util.flag_types import ScriptParser, part, positive_int
+from util.flag_types import ScriptParser, part, percent, positive_int
 from util.pictures import counted, ending_of, is_image_file, list_folder, natural
 from util.words import plural
 
@@ -46,7 +46,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--out", required=True, type=Path, help="folder for the translations")
     trained.add_flags(add)
     add("--format", choices=["same", *ENDINGS], default="png", help="of pictures; same: the input's where it can be")
-    add("--quality", type=positive_int, default=95, help="of JPEG, WebP and films, 1 to 100")
+    add("--quality", type=percent, default=95, help="of JPEG, WebP and films, 1 to 100")
     add("--batch_size", type=positive_int, default=1, help="pictures or frames at a time; those of one size: one pass")
     add_flags(add)
     add("--resume", action="store_true", help="leave out what the same command has finished in --out")
@@ -108,9 +108,8 @@ def translate_pictures(
     translator: Translator, jobs: dict[Path, Path], args: argparse.Namespace, desc: str | None
 ) -> dict[Path, str]:
     """Write the targets; what could not be read comes back with the reason."""
-    checked = dict(zip(jobs, translator.reader.check_each(jobs), strict=True))
-    bad = {path: str(error) for path, error in checked.items() if isinstance(error, UserError)}
-    good = {path: facts for path, facts in checked.items() if not isinstance(facts, UserError)}
+    good, unreadable = translator.reader.check_each(jobs)
+    bad = {path: str(error) for path, error in unreadable.items()}
     translator.reader.tell(good, "the inputs")
     paths = list(good)
     with tqdm(total=len(paths), unit=" images", desc=desc, disable=args.quiet or not paths or None) as bar:

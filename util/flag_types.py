@@ -52,6 +52,7 @@ def _number(kind, low, high, unit: str):
 
 positive_int = _number(int, 1, math.inf, "a whole number of at least 1")
 non_negative_int = _number(int, 0, math.inf, "a whole number of at least 0")
+percent = _number(int, 1, 100, "a whole number from 1 to 100")
 port_number = _number(int, 1, 65535, "a port's number from 1 to 65535")
 positive = _number(float, 1e-300, math.inf, "a number above 0")
 non_negative = _number(float, 0, math.inf, "a number of at least 0")

@@ -6,7 +6,7 @@ import os
 import re
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -165,16 +165,19 @@ class Reader:
         compared, without decompression; everything else is decoded. Damage in the middle of a JPEG shows as wrong
         pixels, not as an error.
         """
-        found: list = self.check_each(paths)
-        bad = [str(result) for result in found if isinstance(result, UserError)]
+        good, bad = self.check_each(paths)
         if bad:
+            first = "; ".join(map(str, list(bad.values())[:3]))
             more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
-            raise UserError(f"mend or remove {len(bad)} of {of or len(found)} images: {'; '.join(bad[:3])}{more}")
-        return found
+            raise UserError(f"mend or remove {len(bad)} of {of or len(paths)} images: {first}{more}")
+        return [good[path] for path in paths]
 
-    def check_each(self, paths: Iterable[str | Path]) -> list[Facts | UserError]:
+    def check_each(self, paths: Collection[str | Path]) -> tuple[dict, dict]:
+        """path -> ``Facts`` of the pictures that can be read, path -> ``UserError`` of the others."""
         with ThreadPoolExecutor(4) as pool:  # most of the time goes into waiting for the disk
-            return list(pool.map(self._check, paths))
+            found = dict(zip(paths, pool.map(self._check, paths), strict=True))
+        bad = {path: error for path, error in found.items() if isinstance(error, UserError)}
+        return {path: facts for path, facts in found.items() if path not in bad}, bad
 
     def _check(self, path: str | Path) -> Facts | UserError:
         try:

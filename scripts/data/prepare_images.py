@@ -76,16 +76,14 @@ def find(folder: Path, reader: Reader, args: argparse.Namespace) -> list[Path]:
     paths = find_images(folder)
     if left_out:
         print(f"{folder}: left out: {counted(left_out)}")
-    facts = dict(zip(paths, reader.check_each(paths), strict=True))
-    broken = [error for error in facts.values() if isinstance(error, UserError)]
+    good, broken = reader.check_each(paths)
     if broken and not args.skip_broken:
         raise UserError(
             f"mend or remove {len(broken)} of {len(paths)} images, or leave them out by --skip_broken: "
-            f"{'; '.join(map(str, broken[:3]))}"
+            f"{'; '.join(map(str, list(broken.values())[:3]))}"
         )
-    for error in broken:
+    for error in broken.values():
         print(f"left out: {error}")
-    good = {path: fact for path, fact in facts.items() if not isinstance(fact, UserError)}
     if not good:
         raise UserError(f"the folder {str(folder)!r} holds no images that can be read")
     reader.tell(good, str(folder))

@@ -91,6 +91,12 @@ def test_formats(command, tmp_path):
     assert (tmp_path / "same/b.jpg").stat().st_size < (tmp_path / "jpg/b.jpg").stat().st_size
 
 
+@pytest.mark.parametrize("quality", ["0", "101"])
+def test_a_quality_that_is_none(command, tmp_path, quality):
+    with pytest.raises(UserError, match=f"--quality: must be a whole number from 1 to 100, not '{quality}'"):
+        command(draw(tmp_path / "a.png"), "--format", "webp", "--quality", quality, out=tmp_path / "out")
+
+
 def test_transparency(command, tmp_path):
     path = draw(tmp_path / "a.png", mode="RGBA")
     image = Image.open(path)
