@@ -46,7 +46,7 @@ def contrastive_loss(
     across_images: bool = False,
     loss: Callable[[Tensor, Tensor, Tensor | None, float], Tensor] | None = None,
 ) -> Tensor:
-    """The mean of ``loss`` (default: ``info_nce``) over layers.
+    """The mean over layers of ``loss`` (default: ``info_nce``), which is one over queries, image by image.
 
     Of each layer: queries and keys (B, P, C) of unit length, negatives (B, n, C), or None for CUT's, the keys of the
     other positions. ``across_images``: the negatives of all images of the batch serve every query.
@@ -55,7 +55,7 @@ def contrastive_loss(
     vectors = (queries, keys, negatives)
     if across_images:
         vectors = [[as_one_image(x) for x in layers] for layers in vectors]
-    if getattr(loss, "func", loss) in BY_IMAGE and all(layers[0] is None or go_together(layers) for layers in vectors):
+    if all(layers[0] is None or go_together(layers) for layers in vectors):  # as images of one layer
         vectors = [[None if layers[0] is None else torch.cat(layers)] for layers in vectors]
     losses = [loss(query, key, n, temperature) for query, key, n in zip(*vectors, strict=True)]
     return sum(losses[1:], losses[0]) / len(losses)
@@ -75,10 +75,6 @@ def nonsaturating_loss(query: Tensor, key: Tensor, negatives: Tensor, temperatur
     positive, negative = patch_similarities(query, key, negatives)
     positive, others = positive / temperature, (negative / temperature).logsumexp(dim=-1, keepdim=True)
     return (torch.logaddexp(positive, others) - others).mean()
-
-
-# Means over images that don't meet: as many may be given at once as one likes.
-BY_IMAGE = {info_nce, nonsaturating_loss}
 
 
 def patch_similarities(

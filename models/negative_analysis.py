@@ -66,21 +66,27 @@ def hard_share(positive: np.ndarray, negative: np.ndarray, temperature: float) -
 @torch.no_grad()
 def measure(model: CUTModel, images: list[Tensor]) -> list[Layer]:
     """Each layer as the G step meets it, over sources (1, C, H, W), ``--num_patches`` random positions of each."""
-    found = [([], [], [], []) for _ in model.nce_layers]
+    by_image = []
     for image in images:
         translated = translate(model, image)
         queries, keys = model.queries_and_keys("G", 0, translated.branch)
-        for lists, q, k, n in zip(found, queries, keys, translated.negatives, strict=True):
-            positive, other = patch_similarities(q, k, None)
-            negative = other if n is None else patch_similarities(q, k, n)[1]
-            lists[3].append(model.contrast(q, k, n, model.opt.nce_T).item())
-            other = other[other > -5].reshape(len(other[0]), -1)  # without the own key, for which -10 stands
-            for list_, value in zip(
-                lists, (positive[0, :, 0], other if n is None else negative[0], other), strict=False
-            ):
-                list_.append(value.float().cpu().numpy())
-    joined = [(*map(np.concatenate, lists[:3]), float(np.mean(lists[3]))) for lists in found]
-    return [Layer(*values) for values in joined]
+        by_image.append([cosines(model, *x) for x in zip(queries, keys, translated.negatives, strict=True)])
+    return [joined(layers) for layers in zip(*by_image, strict=True)]
+
+
+def cosines(model: CUTModel, query: Tensor, key: Tensor, negatives: Tensor | None) -> Layer:
+    """Of one image, (1, n, C); None stands for CUT's negatives."""
+    positive, other = patch_similarities(query, key, None)
+    other = other[other > -5].reshape(query.shape[1], -1)  # without the own key, for which -10 stands
+    negative = other if negatives is None else patch_similarities(query, key, negatives)[1][0]
+    loss = model.contrast(query, key, negatives, model.opt.nce_T).item()
+    return Layer(*(x.float().cpu().numpy() for x in (positive[0, :, 0], negative, other)), loss)
+
+
+def joined(layers: tuple[Layer, ...]) -> Layer:
+    """One layer's of all images."""
+    positive, negative, other, loss = zip(*(vars(layer).values() for layer in layers), strict=True)
+    return Layer(*map(np.concatenate, (positive, negative, other)), float(np.mean(loss)))
 
 
 @torch.no_grad()

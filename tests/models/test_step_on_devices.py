@@ -74,11 +74,19 @@ def test_on_meta_every_tensor_is_on_the_device(setting, as_device, tmp_path):
     assert lies_on(model, "meta")
 
 
-@pytest.mark.parametrize("setting", ["negcut", "ema", "neg_gen", "neg_gen_al", "neg_param", "cut", "all patches"])
+LOSSES = [
+    "--model cut --nce_loss monce",
+    "--model cut --nce_loss hdce",
+    "--model negcut --nce_loss dce --negatives both",
+]
+TOGETHER = ["negcut", "ema", "neg_gen", "neg_gen_al", "neg_param", "cut", "all patches", *LOSSES]
+
+
+@pytest.mark.parametrize("setting", TOGETHER)
 def test_few_large_operations_compute_what_many_small_ones_do(setting, monkeypatch, tmp_path):
     """What a device takes where every operation costs a launch, on the CPU in float64."""
     across = f"--model cut --batch_size 2 --nce_includes_all_negatives_from_minibatch true {CONTRASTIVE}"
-    flags = SETTINGS.get(setting, across)
+    flags = f"{setting} {CONTRASTIVE}" if setting in LOSSES else SETTINGS.get(setting, across)
     found = []
     for launches in (False, True):
         monkeypatch.setitem(devices.KINDS, "cpu", replace(devices.KINDS["cpu"], launches=launches))
