@@ -37,7 +37,7 @@ from models.negative_analysis import HARD, Layer
 from util import html
 from util.errors import UserError, run
 from util.files import write_atomic
-from util.flag_types import ScriptParser, positive_int
+from util.flag_types import ScriptParser, file_to_write, positive_int
 from util.images import tensor2im
 from util.loggers.base import FEW
 from util.pages import other_pages
@@ -60,7 +60,7 @@ def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]
     add("--queries", nargs="+", type=point, default=[(0.5, 0.5), (0.25, 0.25), (0.7, 0.6)], metavar="X,Y",
         help="places of the queries, in parts of width and height (default: 0.5,0.5 0.25,0.25 0.7,0.6)")  # fmt: skip
     add("--num_shown", type=positive_int, default=2, help="images whose queries are shown")
-    add("--out", type=Path, metavar="FILE", help="the page (default: checkpoints_dir/NAME/negatives.html)")
+    add("--out", type=file_to_write, metavar="FILE", help="the page (default: checkpoints_dir/NAME/negatives.html)")
     return parser.parse_known_args(argv)
 
 
@@ -76,8 +76,6 @@ def main(argv: list[str] | None = None) -> None:
     folder = Path(args.checkpoints_dir, args.name)
     where = [f"--name={args.name}", f"--checkpoints_dir={args.checkpoints_dir}"]
     opt = options.parse([*where, "--continue_train", *rest])
-    if args.out and not args.out.absolute().parent.is_dir():
-        raise UserError(f"--out {args.out}: its folder does not exist")
     epochs = args.epochs or saved_epochs(folder)
     model = create_model(opt)
     if not isinstance(model, CUTModel):

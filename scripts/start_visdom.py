@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import quote
@@ -80,13 +80,13 @@ def install(static: Path, assets: Path | None) -> None:
 def complete(static: Path, assets: Path | None = None) -> None:
     """Make the page whole, from ``assets``, else with npm or Visdom's own download, or say what is missing."""
 
-    def wanted() -> tuple[list[Path], list[Path]]:
-        """Files that are missing, and files that are there but other than published."""
+    def wanted(there: bool) -> list[Path]:
+        """Files that are missing, or those that are there but other than published."""
         paths = [static / file["static"] for lock in wanted_files(static).values() for file in lock["files"].values()]
-        return [path for path in paths if not path.exists()], [path for path in paths if path.exists()]
+        return [path for path in paths if path.exists() == there]
 
-    missing, others = wanted()
-    if missing:
+    others = wanted(there=True)
+    if missing := wanted(there=False):
         print(f"Visdom's page lacks {len(missing)} of its files; they are needed once.")
     if others:
         print(f"{len(others)} files of Visdom's page are not those published, {others[0]} first: they are replaced.")
@@ -99,19 +99,16 @@ def complete(static: Path, assets: Path | None = None) -> None:
     for path in others:
         path.unlink()
     code = "from visdom.server.build import download_scripts; download_scripts()"
-    try:
+    with suppress(subprocess.TimeoutExpired):
         subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=180)
-    except subprocess.TimeoutExpired:
-        pass
-    missing, others = wanted()
+    others = wanted(there=True)
     for path in others:
         path.unlink()
-    if missing or others:
+    if missing := wanted(there=False):
         refused = f"; {len(others)} came other than published and were removed" if others else ""
-        first = (missing + others)[0].relative_to(static)
         raise UserError(
-            f"the page's files can't be had here ({len(missing + others)} missing, {first} first{refused}): "
-            "run `python scripts/start_visdom.py --fetch_assets DIR` where there is network and npm, "
+            f"the page's files can't be had here ({len(missing)} missing, {missing[0].relative_to(static)} first"
+            f"{refused}): run `python scripts/start_visdom.py --fetch_assets DIR` where there is network and npm, "
             "copy DIR here and start with --assets DIR"
         )
 

@@ -3,6 +3,7 @@
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 from util.errors import UserError
 
@@ -62,6 +63,13 @@ fraction = _number(float, 0, 1, "a number from 0 to 1")
 def count_or_inf(text: str) -> int | float:
     """A whole number of at least 1, or ``inf``."""
     return math.inf if text == "inf" else positive_int(text)
+
+
+def file_to_write(text: str) -> Path:
+    """A file whose folder is there."""
+    if not Path(text).absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: its folder does not exist")
+    return Path(text)
 
 
 def norm_name(text: str) -> str:

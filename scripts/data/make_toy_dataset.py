@@ -174,25 +174,8 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 def image_names(train: int, test: int) -> dict[str, list[str]]:
     """Folder -> file names."""
-    return {
-        folder: [f"{i:04d}.png" for i in range(train if folder.startswith("train") else test)] for folder in FOLDERS
-    }
-
-
-def draw_into(folder: Path, size: int, train: int, test: int, seed: int) -> None:
-    """Draw the whole dataset into a new folder."""
-    names = image_names(train, test)
-    for name in names:
-        (folder / name).mkdir(parents=True)
-    for split in SPLITS:
-        for index, name in enumerate(names[split]):
-            plain, striped, mask = draw(seed, split, index, size)
-            Image.fromarray(plain if split.endswith("A") else striped).save(folder / split / name)
-            if split == "testA":
-                Image.fromarray(striped).save(folder / "testA_truth" / name)
-                Image.fromarray(mask).save(folder / "testA_mask" / name)
-    settings = {"size": size, "train": train, "test": test, "seed": seed}
-    (folder / "toy.json").write_text(json.dumps(settings) + "\n")
+    counts = {folder: train if folder.startswith("train") else test for folder in FOLDERS}
+    return {folder: [f"{i:04d}.png" for i in range(count)] for folder, count in counts.items()}
 
 
 def check_replaceable(folder: Path) -> None:
@@ -213,11 +196,22 @@ def check_replaceable(folder: Path) -> None:
 
 
 def make_dataset(folder: Path, size: int = 64, train: int = 200, test: int = 24, seed: int = 0) -> None:
-    """Draw beside ``folder`` and rename, so that it is there whole, as it was before, or not at all."""
+    """Draw the whole dataset into ``folder``, which is new or was drawn by an earlier call."""
     folder = Path(folder).resolve()
     check_replaceable(folder)
+    names = image_names(train, test)
     with new_folder("the folder", folder) as new:
-        draw_into(new, size, train, test, seed)
+        for name in names:
+            (new / name).mkdir(parents=True)
+        for split in SPLITS:
+            for index, name in enumerate(names[split]):
+                plain, striped, mask = draw(seed, split, index, size)
+                Image.fromarray(plain if split.endswith("A") else striped).save(new / split / name)
+                if split == "testA":
+                    Image.fromarray(striped).save(new / "testA_truth" / name)
+                    Image.fromarray(mask).save(new / "testA_mask" / name)
+        settings = {"size": size, "train": train, "test": test, "seed": seed}
+        (new / "toy.json").write_text(json.dumps(settings) + "\n")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -25,7 +25,7 @@ from models.networks import define_G
 from scripts.data.make_toy_dataset import PERIOD
 from util.errors import UserError, run
 from util.files import write_atomic
-from util.flag_types import ScriptParser
+from util.flag_types import ScriptParser, file_to_write
 from util.images import tensor2im
 from util.metrics.images import pair_by_name, read_image
 from util.pages.result_page import add_scores
@@ -112,12 +112,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--results_dir", type=Path, default=Path("results"), help="of --name")
     parser.add_argument("--epoch", default="latest", help="of --name")
     parser.add_argument("--summary", action="store_true", help="print the means alone")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all scores here too")
+    parser.add_argument("--json", type=file_to_write, metavar="FILE", help="write all scores here too")
     options = parser.parse_args(arguments)
     if (options.images is None) == (options.name is None):
         raise UserError("give either the folder of translated images or --name")
-    if options.json and not options.json.absolute().parent.is_dir():
-        raise UserError(f"--json {options.json}: its folder does not exist")
     images = options.images
     if images is None:
         images = options.results_dir / options.name / f"test_{options.epoch}" / "images" / "fake_B"

@@ -42,7 +42,7 @@ from util import devices
 from util.device_kinds import add_flags
 from util.errors import UserError, run
 from util.files import write_atomic
-from util.flag_types import ScriptParser
+from util.flag_types import ScriptParser, file_to_write
 from util.run.step_graph import StepGraph
 from util.run.stopwatch import Stopwatch
 from util.words import aligned
@@ -248,7 +248,7 @@ def main() -> None:
     add("--profile", action="store_true", help="also the operations that take the most time")
     add("--dataroot", help="also the share of time that training on this folder waits for images")
     add("--loading", action="store_true", help="only how many images/s the loader delivers from --dataroot")
-    add("--json", type=Path, help="also write the rows to this file")
+    add("--json", type=file_to_write, help="also write the rows to this file")
     add("--child", action="store_true", help=argparse.SUPPRESS)
     args, extra = parser.parse_known_args()
     settings = [setting.strip() for setting in args.settings.split(";")]

@@ -78,11 +78,6 @@ def commands(text: str) -> list[str]:
     return list(dict.fromkeys(command for _, command in sorted(found, key=lambda item: item[0])))
 
 
-def reason(command: str) -> str | None:
-    """Why it does not run here."""
-    return next((why for part, why in EXEMPT.items() if part in command), None)
-
-
 def tiny(command: str, sizes: list[str] = SIZES) -> list[str]:
     """Flags of small networks and pictures, those that its model has."""
     if "sincut" in command:
@@ -178,7 +173,7 @@ def main() -> None:
         for doc in args.docs:
             print(doc)
             for command in commands((ROOT / doc).read_text()):
-                why = reason(command)
+                why = next((why for part, why in EXEMPT.items() if part in command), None)
                 if why or args.list:
                     print(f"  {'not run, ' + why if why else shlex.join(shortened(command))}: {command}"[:200])
                     continue

@@ -44,5 +44,5 @@ def test_more_mistakes(make_run, tmp_path):
     arguments = make_run("--model=cut")
     with pytest.raises(UserError, match="no contrastive term"):
         main([*arguments, "--epochs", "latest", "--model=cycle_gan"])
-    with pytest.raises(UserError, match="--out .*folder does not exist"):
+    with pytest.raises(UserError, match="--out: .*folder does not exist"):
         main([*arguments, f"--out={tmp_path / 'no/page.html'}"])

@@ -55,6 +55,11 @@ def test_loading_and_inference(kind, monkeypatch, tmp_path):
     assert [row["batch"] for row in found] == [1, 1, 2, 2] and all(row["images/s"] > 0 for row in found)
 
 
+def test_a_file_whose_folder_is_not_there_is_refused_before_anything_is_measured(monkeypatch, tmp_path):
+    with pytest.raises(UserError, match="--json: .*none/rows.json: its folder does not exist"):
+        rows(monkeypatch, tmp_path / "none", "--flops")
+
+
 def test_loading_needs_images(monkeypatch, tmp_path):
     with pytest.raises(UserError, match="--loading needs --dataroot"):
         rows(monkeypatch, tmp_path, "--loading")
