@@ -69,11 +69,11 @@ class Evaluator:
 
         # One pass gives features and classes where both come from EfficientNet-Lite0 on the same pixels.
         name = resolve(feature_space, inception_weights)
-        shared = target_class is not None and name == effnet.NAME and resize in (None, "pillow")
-        self.space = FeatureSpace(name, device, resize, inception_weights, layers=("logits",) if shared else ())
-        self.classifier = self.space if shared else None
-        if target_class is not None and not shared:
-            self.classifier = FeatureSpace(effnet.NAME, device, layers=("logits",))
+        one_pass = target_class is not None and name == effnet.NAME and resize in (None, "pillow")
+        self.space = FeatureSpace(name, device, resize, inception_weights, layers=("logits",) if one_pass else ())
+        self.classifier = None
+        if target_class is not None:
+            self.classifier = self.space if one_pass else FeatureSpace(effnet.NAME, device, layers=("logits",))
         self.references = self._cached_features(references)
         self.warned: set[str] = set()
 
