@@ -4,6 +4,7 @@ import errno
 import time
 
 import torch
+from PIL import Image
 
 from util.errors import warn
 from util.images import tensor2im
@@ -78,8 +79,7 @@ class Loggers(Logger):
         for label, image in images.items():
             try:
                 array = tensor2im(image) if isinstance(image, torch.Tensor) else image
-                if array.shape[2:] != (3,):
-                    raise ValueError(f"{array.shape} is not (H, W, 3)")
+                Image.fromarray(array)  # fails where it is no picture, as of five channels
                 arrays[label] = array
             except Exception as error:
                 if label not in self.unshowable:

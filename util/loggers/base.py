@@ -54,8 +54,8 @@ class Progress(Position):
         """Until the end of training; None while the sizes or the speed are unknown."""
         if not (self.epoch_size and self.last_epoch and self.seconds_per_image):
             return None
-        epochs = max(self.last_epoch - self.epoch, 0)
-        return (epochs * self.epoch_size + max(self.epoch_size - self.epoch_images, 0)) * self.seconds_per_image
+        images = (self.last_epoch - self.epoch + 1) * self.epoch_size - self.epoch_images
+        return max(images, 0) * self.seconds_per_image
 
     def passed(self, every: int) -> bool:
         """Whether this step reached or jumped over a multiple of ``every`` images, for any batch size."""
