@@ -88,22 +88,12 @@ def evaluate(opt: argparse.Namespace) -> None:
     masks = pair_by_name(opt.generated, opt.mask_dir, "--mask_dir") if opt.mask_dir else []
     answers = pair_by_name(opt.generated, opt.real, "--paired") if opt.paired else []
 
-    rows = {}
-    content = {}  # the scores against inputs and answers, which no resize changes
+    rows, content = {}, {}  # by resize; the scores against inputs and answers, which no resize changes
+    size = PROTOCOLS[opt.protocol].size if opt.protocol else opt.size
+    how = {"inception_weights": opt.inception_weights, "target_class": opt.target_class, "batch_size": opt.batch_size}
+    how |= {"cache_dir": None if opt.cache_dir == "none" else opt.cache_dir, "reader": reader, "shared": True}
     for resize in _resizes(opt, len(translations)):
-        evaluator = Evaluator(
-            real,
-            opt.feature_space,
-            PROTOCOLS[opt.protocol].size if opt.protocol else opt.size,
-            device,
-            resize=resize,
-            inception_weights=opt.inception_weights,
-            target_class=opt.target_class,
-            batch_size=opt.batch_size,
-            cache_dir=None if opt.cache_dir == "none" else opt.cache_dir,
-            reader=reader,
-            shared=True,
-        )
+        evaluator = Evaluator(real, opt.feature_space, size, device, resize=resize, **how)
         rows[resize] = evaluator.score(translations)
         if inputs and len(rows) == 1:
             content = _against_inputs(evaluator, inputs, masks, opt.generated, reader_of_inputs)

@@ -31,7 +31,7 @@ from models.inference.films import check_installed, film_ending, is_film, open_f
 from models.inference.translator import Translator, add_flags, fingerprint, with_flags
 from util import distributed
 from util.errors import UserError, run
-from util.files import free_name, writing_to
+from util.files import free_name, keep_inputs, writing_to
 from util.flag_types import ScriptParser, part, percent, positive_int
 from util.pictures import counted, ending_of, is_image_file, list_folder, natural
 from util.words import plural
@@ -165,10 +165,7 @@ def find_jobs(inputs: list[str], out: Path, format: str, tells: bool = True) -> 
     for source, name in relative.items():  # a.jpg and a.png, or files of one name from two folders, get a number
         jobs[source] = free_name(out / name.with_suffix(ending_for(source, format)), taken.__contains__)
         taken.add(jobs[source])
-    inputs_ = {path.resolve() for path in jobs}
-    overwritten = next((target for target in jobs.values() if target.resolve() in inputs_), None)
-    if overwritten:
-        raise UserError(f"--out {out}: {overwritten} is an input and would be overwritten; choose another folder")
+    keep_inputs(f"--out {out}", jobs, jobs.values())
     return jobs
 
 

@@ -65,6 +65,14 @@ def free_name(path: Path, is_taken: Callable[[Path], bool]) -> Path:
     return next(name for name in itertools.chain([path], numbered) if not is_taken(name))
 
 
+def keep_inputs(flag: str, inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
+    """``UserError`` where something that is read would be overwritten."""
+    known = {path.resolve() for path in inputs}
+    for path in outputs:
+        if path.resolve() in known:
+            raise UserError(f"{flag}: {path} is an input and would be overwritten; choose another folder")
+
+
 def set_aside(folder: Path, paths: Iterable[Path]) -> Path | None:
     """Move ``paths``, below ``folder``, to a new ``previous_N`` in it, where they lie as before. The new folder; None
     where there was nothing to move."""

@@ -143,19 +143,22 @@ class Reader:
 
     def open_with_transparency(self, path: str | Path, channels: int = 3) -> tuple[Image.Image, Image.Image | None]:
         """The same, and how opaque each pixel is (mode "L"), or None."""
-        with self._opened(path) as (image, low):
-            for picture in filter(None, (image, low)):
-                ImageOps.exif_transpose(picture, in_place=True)
-            return self.convert(image, channels, low), pixels.transparency(image)
+        with self._opened(path) as picture:
+            for part in filter(None, picture):
+                ImageOps.exif_transpose(part, in_place=True)
+            return self._convert(picture, channels), pixels.transparency(picture.image)
 
     def array(self, path: str | Path) -> np.ndarray:
         """(H, W, 3) uint8."""
         return np.asarray(self.open(path))
 
-    def convert(self, image: Image.Image, channels: int = 3, low: Image.Image | None = None) -> Image.Image:
+    def convert(self, image: Image.Image, channels: int = 3) -> Image.Image:
         """``open`` of a picture in memory; ``NotTaken`` where its values' range is not known."""
         with _no_other_limit():
-            return pixels.to_8_bit(image, MODES[channels], self.value_range, low)
+            return self._convert(pixels.Picture(image), channels)
+
+    def _convert(self, picture: pixels.Picture, channels: int = 3) -> Image.Image:
+        return picture.to_8_bit(MODES[channels], self.value_range)
 
     def check(self, paths: Sequence[str | Path], of: int | None = None) -> list[Facts]:
         """Facts of every picture; raises one ``UserError`` that names the first unreadable ones. of: how many there are
@@ -181,19 +184,20 @@ class Reader:
 
     def _check(self, path: str | Path) -> Facts | UserError:
         try:
-            with self._opened(path) as (image, low):
+            with self._opened(path) as picture:
+                image = picture.image
                 one_at_a_time = _large if image.width * image.height >= LARGE else nullcontext()
                 on_its_side = "exif" in image.info and image.getexif().get(0x0112, 1) >= 5
                 size = image.size[::-1] if on_its_side else image.size
                 notes = tuple(what_is_left_out(image))
                 with one_at_a_time:
-                    if pixels.is_deep(image, low):
-                        self.convert(image, 3, low)
-                        return Facts(size, notes, (pixels.kind_of(image, low), *pixels.span(image, low)))
+                    if picture.is_deep:
+                        self._convert(picture)
+                        return Facts(size, notes, (picture.kind, *picture.span()))
                     if image.format == "PNG":
                         image.verify()
                     elif image.format not in ("JPEG", "MPO") or not _ends_as_jpeg(path):
-                        size = self.convert(image).size
+                        size = self._convert(picture).size
                 return Facts(size, notes)
         except UserError as error:
             return error
@@ -228,15 +232,14 @@ class Reader:
 
     @contextmanager
     def _opened(self, path: str | Path):
-        """(the file's image, the low bytes of one with 16 bits a colour, not yet decoded)."""
+        """The file's ``Picture``, not yet decoded."""
         try:
             with _no_other_limit(), Image.open(path) as image:
                 if image.width * image.height > self.max_pixels:
                     raise pixels.NotTaken(
                         f"has {image.width} x {image.height} pixels, more than --max_pixels {self.max_pixels:g}"
                     )
-                low = _low_bytes(path, image)
-                yield image, low
+                yield pixels.Picture(image, _low_bytes(path, image))
         except UserError:
             raise
         except Exception as error:  # Pillow's decoders raise nearly everything when a file is damaged

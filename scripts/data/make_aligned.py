@@ -6,6 +6,7 @@ Pairs are files of one name, whatever their ending, in the folders themselves or
 With ``--use_AB`` names end in _A and _B. Sizes of a pair must be equal, or ``--size`` scales both.
 """
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from tqdm.auto import tqdm
 
 from util import pictures
 from util.errors import UserError, run
-from util.files import replacing, writing_to
+from util.files import keep_inputs, replacing, writing_to
 from util.flag_types import ScriptParser, positive_int
 from util.pictures import list_folder, reader_for
 
@@ -44,9 +45,10 @@ def main(argv: list[str] | None = None) -> None:
     for (a, b), *sizes in zip(pairs.values(), *sizes_of_sides, strict=True):
         if sizes[0] != sizes[1] and not args.size:
             raise UserError(f"{a} has {sizes[0]} pixels and {b} {sizes[1]}; give --size to scale both")
+    targets = {(args.fold_AB / name).with_name(f"{name.name}.{args.format}"): pair for name, pair in pairs.items()}
+    keep_inputs(f"--fold_AB {args.fold_AB}", chain.from_iterable(pairs.values()), targets)
     with writing_to("--fold_AB", args.fold_AB):
-        for name, (a, b) in tqdm(pairs.items(), unit=" pairs", disable=None):
-            path = (args.fold_AB / name).with_name(f"{name.name}.{args.format}")
+        for path, (a, b) in tqdm(targets.items(), unit=" pairs", disable=None):
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as beside:
                 side_by_side(readers[0].open(a), readers[1].open(b), args.size).save(beside, quality=95)

@@ -108,6 +108,14 @@ def test_the_aligned_dataset_reads_them(tmp_path):
     assert np.array_equal(found, wanted)
 
 
+def test_pictures_are_never_overwritten(tmp_path):
+    before = draw(tmp_path / "A/0.png", 0).read_bytes()
+    draw(tmp_path / "B/0.png", 1)
+    with pytest.raises(UserError, match="--fold_AB .*A/0.png is an input and would be overwritten"):
+        make_aligned.main([*(f"--fold_{side}={tmp_path / side}" for side in "AB"), f"--fold_AB={tmp_path / 'A'}"])
+    assert (tmp_path / "A/0.png").read_bytes() == before
+
+
 def test_names_that_end_in_the_side(tmp_path):
     draw(tmp_path / "A/x_A.png", 0)
     draw(tmp_path / "B/x_B.png", 1)
