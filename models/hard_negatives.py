@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.losses import info_nce, patch_similarities
+from models.losses import OWN, info_nce, own_keys, patch_similarities
 from util.errors import UserError, warn
 from util.flag_types import SWITCH, non_negative, positive, positive_int
 
-OWN = -10.0  # stands for the own key's cosine, as in CUT: its exp(OWN / T) is nothing
 ROUNDS = 50  # of Sinkhorn's algorithm
 DECOUPLED = ("dce", "hdce")  # losses whose gradient stays where their value is next to nothing
 
@@ -41,7 +40,7 @@ def monce_loss(
     """
     positive, negative = patch_similarities(query, key, negatives)
     cost = negative if cost_type == "hard" else 1 - negative
-    kernel = (cost.masked_fill(_own(key), OWN) / eps).exp()
+    kernel = (cost.masked_fill(own_keys(key), OWN) / eps).exp()
     v = torch.ones_like(positive)
     for _ in range(ROUNDS):
         u = 1 / (kernel @ v)
@@ -63,7 +62,7 @@ def decoupled_loss(
 def hdce_loss(query: Tensor, key: Tensor, negatives: None, temperature: float, gamma: Tensor | float = 1.0) -> Tensor:
     """``decoupled_loss`` with w_ij s_ij in place of s_ij; w_ij from ``hardness``."""
     positive, negative = patch_similarities(query, key, negatives)
-    return _decoupled(positive, (negative * hardness(key, gamma)).masked_fill(_own(key), OWN), temperature)
+    return _decoupled(positive, (negative * hardness(key, gamma)).masked_fill(own_keys(key), OWN), temperature)
 
 
 def hardness(key: Tensor, gamma: Tensor | float) -> Tensor:
@@ -71,7 +70,7 @@ def hardness(key: Tensor, gamma: Tensor | float) -> Tensor:
     of its row (Jung et al., section 3.3)."""
     key = F.normalize(key, dim=-1)
     _, similarity = patch_similarities(key, key, None)
-    weights = (similarity / gamma).masked_fill(_own(key), -torch.inf).softmax(dim=-1)
+    weights = (similarity / gamma).masked_fill(own_keys(key), -torch.inf).softmax(dim=-1)
     return weights / weights.amax(dim=-1, keepdim=True)
 
 
@@ -156,7 +155,3 @@ def _decoupled(positive: Tensor, negative: Tensor, temperature: float) -> Tensor
     learned = (others - positive).mean()
     shown = (torch.logaddexp(positive, others) - positive).mean()
     return learned + (shown - learned).detach()
-
-
-def _own(key: Tensor) -> Tensor:
-    return torch.eye(key.shape[1], dtype=torch.bool, device=key.device)

@@ -10,6 +10,8 @@ from util.errors import UserError
 from util.launches import go_together
 from util.precision import no_autocast
 
+OWN = -10.0  # stands for the own key's cosine, as in CUT: its exp(OWN / T) is nothing
+
 
 class GANLoss(nn.Module):
     """How far the discriminator's ``prediction`` is from "real" or "fake".
@@ -77,6 +79,11 @@ def nonsaturating_loss(query: Tensor, key: Tensor, negatives: Tensor, temperatur
     return (torch.logaddexp(positive, others) - others).mean()
 
 
+def own_keys(key: Tensor) -> Tensor:
+    """Which of the (P, P) pairs of queries and keys are at one position."""
+    return torch.eye(key.shape[1], dtype=torch.bool, device=key.device)
+
+
 def patch_similarities(
     query: Tensor, key: Tensor, negatives: Tensor | None, and_patches: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -86,8 +93,7 @@ def patch_similarities(
     with no_autocast(query.device):
         positive = (query * key).sum(dim=-1, keepdim=True)
         if negatives is None:
-            own = torch.eye(query.shape[1], dtype=torch.bool, device=query.device)
-            return positive, (query @ key.transpose(1, 2)).masked_fill(own, -10.0)
+            return positive, (query @ key.transpose(1, 2)).masked_fill(own_keys(key), OWN)
         negative = query @ negatives.transpose(1, 2)
         if and_patches:
             negative = torch.cat((negative, patch_similarities(query, key, None)[1]), dim=-1)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.cut_model import Branch, CUTModel
 from models.inference.architecture import load_weights
-from models.losses import patch_similarities
+from models.losses import OWN, patch_similarities
 
 HARD = 0.01  # weight of a hard negative in the loss, in units of the positive's
 CANDIDATES = 4096  # positions of an image and layer among which the region nearest to a negative is looked for
@@ -77,7 +77,7 @@ def measure(model: CUTModel, images: list[Tensor]) -> list[Layer]:
 def cosines(model: CUTModel, query: Tensor, key: Tensor, negatives: Tensor | None) -> Layer:
     """Of one image, (1, n, C); None stands for CUT's negatives."""
     positive, other = patch_similarities(query, key, None)
-    other = other[other > -5].reshape(query.shape[1], -1)  # without the own key, for which -10 stands
+    other = other[other != OWN].reshape(query.shape[1], -1)
     negative = other if negatives is None else patch_similarities(query, key, negatives)[1][0]
     loss = model.contrast(query, key, negatives, model.opt.nce_T).item()
     return Layer(*(x.float().cpu().numpy() for x in (positive[0, :, 0], negative, other)), loss)

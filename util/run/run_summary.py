@@ -98,8 +98,7 @@ def device(opt, model) -> str:
         *(flag for flag in ("channels_last", "compile") if getattr(opt, flag)),
     ]
     if model.device.type == "cpu":
-        threads = torch.get_num_threads()
-        parts.append(f"{threads} thread{'s' * (threads > 1)}")
+        parts.append(plural(torch.get_num_threads(), "thread"))
         if opt.fast and (model.precision, opt.channels_last) == ("fp32", False):
             parts.append("--fast changes nothing on a processor without fast bf16")
     if devices.kind_of(model.device).untried:
