@@ -146,7 +146,7 @@ class Reader:
         with self._opened(path) as picture:
             for part in filter(None, picture):
                 ImageOps.exif_transpose(part, in_place=True)
-            return self._convert(picture, channels), pixels.transparency(picture.image)
+            return picture.to_8_bit(MODES[channels], self.value_range), pixels.transparency(picture.image)
 
     def array(self, path: str | Path) -> np.ndarray:
         """(H, W, 3) uint8."""
@@ -155,10 +155,7 @@ class Reader:
     def convert(self, image: Image.Image, channels: int = 3) -> Image.Image:
         """``open`` of a picture in memory; ``NotTaken`` where its values' range is not known."""
         with _no_other_limit():
-            return self._convert(pixels.Picture(image), channels)
-
-    def _convert(self, picture: pixels.Picture, channels: int = 3) -> Image.Image:
-        return picture.to_8_bit(MODES[channels], self.value_range)
+            return pixels.Picture(image).to_8_bit(MODES[channels], self.value_range)
 
     def check(self, paths: Sequence[str | Path], of: int | None = None) -> list[Facts]:
         """Facts of every picture; raises one ``UserError`` that names the first unreadable ones. of: how many there are
@@ -192,12 +189,12 @@ class Reader:
                 notes = tuple(what_is_left_out(image))
                 with one_at_a_time:
                     if picture.is_deep:
-                        self._convert(picture)
+                        picture.to_8_bit("RGB", self.value_range)
                         return Facts(size, notes, (picture.kind, *picture.span()))
                     if image.format == "PNG":
                         image.verify()
                     elif image.format not in ("JPEG", "MPO") or not _ends_as_jpeg(path):
-                        size = self._convert(picture).size
+                        size = picture.to_8_bit("RGB", self.value_range).size
                 return Facts(size, notes)
         except UserError as error:
             return error

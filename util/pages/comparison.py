@@ -117,7 +117,7 @@ def score_curve(runs: list[Run], score: str, over_time: bool = False) -> tuple[n
     return _over_runs(*(np.reshape(track[:count], (count, 2)).T for track in tracks))
 
 
-def _over_runs(*tracks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _over_runs(*tracks: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(mean x, mean y, standard deviation of y) of tracks (x, y) of as many points."""
     x, y = np.mean(tracks, axis=0)
     return x, y, np.std(tracks, axis=0, ddof=1)[1] if len(tracks) > 1 else np.zeros(len(y))
