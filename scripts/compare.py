@@ -104,7 +104,10 @@ def rate(text: str) -> tuple[str, float]:
 
 def main(argv: list[str] | None = None) -> None:
     opt = parse(argv)
-    runs = planned(opt) | existing(opt)
+    for name in opt.run:  # flags that cannot work are refused before any training
+        command(opt, name, 0)
+    runs = {name: [opt.out / "checkpoints" / f"{name}_seed{seed}" for seed in range(opt.seeds)] for name in opt.run}
+    runs |= existing(opt)
     for seed in range(opt.seeds):  # all experiments of one seed, then the next: what is there can be compared early
         for name in opt.run:
             train(opt, runs[name][seed], name, seed)
@@ -118,13 +121,6 @@ def main(argv: list[str] | None = None) -> None:
     write_atomic(opt.out / "table.md", (opt.out / "table.md").read_text() + further)
     print(further)
     print(f"open {opt.out / 'index.html'}")
-
-
-def planned(opt: argparse.Namespace) -> dict[str, list[Path]]:
-    """Experiment -> the folders of its runs, one a seed. Flags that cannot work are refused before any training."""
-    for name in opt.run:
-        command(opt, name, 0)
-    return {name: [opt.out / "checkpoints" / f"{name}_seed{seed}" for seed in range(opt.seeds)] for name in opt.run}
 
 
 def existing(opt: argparse.Namespace) -> dict[str, list[Path]]:

@@ -20,6 +20,7 @@ from util.devices import choose_device
 from util.errors import UserError, run
 from util.flag_types import ScriptParser
 from util.metrics import cityscapes
+from util.metrics.cityscapes import CLASSES, LABEL_ENDINGS, read_label
 from util.metrics.images import FILTERS, read_image
 from util.metrics.records import append_scores
 from util.pictures import find_images
@@ -32,9 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     add("--labels", type=Path, required=True, help="folder of label maps, searched below: gtFine/val")
     add("--weights", type=Path, required=True, help="weights of the segmentation network with the 19 classes")
     add("--segmentation_model", default="drn_d_22", choices=cityscapes.MODELS, help="drn_d_22 or one of torchvision's")
-    add(
-        "--label_kind", default="ids", choices=cityscapes.LABEL_ENDINGS, help="ids: *_labelIds.png; color also for JPEG"
-    )
+    add("--label_kind", default="ids", choices=LABEL_ENDINGS, help="ids: *_labelIds.png; color also for JPEG")
     add(
         "--numbered", type=int, metavar="FIRST", help="names are positions in the sorted label maps, counted from FIRST"
     )
@@ -50,15 +49,14 @@ def main(argv: list[str] | None = None) -> None:
     pairs = pair_with_labels(find_images(opt.generated), find_labels(opt.labels, opt.label_kind), opt.numbered)
     device = choose_device(opt.gpu_ids, opt.device)
     segment = cityscapes.Segmenter(opt.segmentation_model, opt.weights, tuple(opt.size), opt.filter, device)
-    confusion = np.zeros((len(cityscapes.CLASSES), len(cityscapes.CLASSES)), dtype=np.int64)
+    confusion = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
     for photo, label in tqdm(pairs, unit=" images", disable=None):
-        confusion += cityscapes.confusion_matrix(
-            cityscapes.read_label(label, opt.label_kind, tuple(opt.size)), segment(read_image(photo))
-        )
+        truth = read_label(label, opt.label_kind, tuple(opt.size))
+        confusion += cityscapes.confusion_matrix(truth, segment(read_image(photo)))
     scores = cityscapes.segmentation_scores(confusion)
 
     print(f"{opt.generated} ({len(pairs)}) by {opt.segmentation_model} at {opt.size[0]} x {opt.size[1]}, {opt.filter}")
-    for name, iou in zip(cityscapes.CLASSES, cityscapes.class_ious(confusion), strict=True):
+    for name, iou in zip(CLASSES, cityscapes.class_ious(confusion), strict=True):
         print(f"  {'IoU ' + name:<20} {100 * iou:6.2f}")
     for name, value in scores.items():
         print(f"  {name:<20} {100 * value:6.2f}")
@@ -71,8 +69,8 @@ def find_labels(folder: Path, kind: str) -> dict[str, Path]:
     """Label maps by Cityscapes name (CITY_000000_000294), or by the file's own name where none is of that
     form."""
     paths = find_images(folder)
-    official = [path for path in paths if path.stem.endswith(cityscapes.LABEL_ENDINGS[kind])]
-    return {path.stem.removesuffix(cityscapes.LABEL_ENDINGS[kind]): path for path in official or paths}
+    official = [path for path in paths if path.stem.endswith(LABEL_ENDINGS[kind])]
+    return {path.stem.removesuffix(LABEL_ENDINGS[kind]): path for path in official or paths}
 
 
 def pair_with_labels(photos: list[Path], labels: dict[str, Path], first: int | None) -> list[tuple[Path, Path]]:

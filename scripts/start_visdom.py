@@ -148,7 +148,7 @@ def serve(port: int, hostname: str, env_path: Path) -> None:
         ) from error
     application = app.Application(port=port, base_url="", env_path=f"{env_path}/")
     HTTPServer(application, max_buffer_size=1024**3).add_sockets(sockets)
-    shown = "localhost" if hostname == "127.0.0.1" else hostname
+    shown = "localhost" if hostname == "127.0.0.1" else f"[{hostname}]" if ":" in hostname else hostname
     print(f"Visdom runs: open http://{shown}:{port}  (Ctrl-C ends it)", flush=True)
     if newest := newest_run(env_path):
         print(f"newest run: http://{shown}:{port}/env/{quote(newest)}", flush=True)
