@@ -4,9 +4,9 @@ import functools
 
 from data.base_dataset import BaseDataset, get_params, get_transform, without_scaling
 from data.checked_images import checked_images
-from data.domain import Domain, channels_of, find_images, phase_folder
+from data.domain import Domain, channels_of, find_images
 from util.errors import UserError
-from util.pictures import Reader, reader_for
+from util.pictures import Reader, phase_folder, reader_for
 
 TOLERANCE = 1.1  # of pairs a little narrower than all of the training
 

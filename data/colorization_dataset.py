@@ -3,10 +3,10 @@
 import torch
 
 from data.base_dataset import BaseDataset, get_transform, without_scaling
-from data.domain import Domain, find_images, phase_folder
+from data.domain import Domain, find_images
 from util.errors import UserError
 from util.lab import rgb_to_lab
-from util.pictures import reader_for
+from util.pictures import phase_folder, reader_for
 
 
 class ColorizationDataset(BaseDataset):

@@ -65,15 +65,6 @@ def channels_of(opt) -> dict[str, int]:
     return {"A": opt.output_nc, "B": opt.input_nc}
 
 
-def phase_folder(opt, side: str = "") -> str:
-    """``dataroot/PHASE + side``; where there is no test folder but one named val, that one."""
-    folder = os.path.join(opt.dataroot, opt.phase + side)
-    validation = os.path.join(opt.dataroot, "val" + side)
-    if opt.phase == "test" and not os.path.isdir(folder) and os.path.isdir(validation):
-        return validation
-    return folder
-
-
 def _no_folder(opt, name: str) -> str:
     entries = list(os.scandir(opt.dataroot))
     there = sorted(entry.name for entry in entries if entry.is_dir())

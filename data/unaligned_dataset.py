@@ -5,8 +5,8 @@ import os
 import random
 
 from data.base_dataset import BaseDataset
-from data.domain import Domain, channels_of, find_images, phase_folder
-from util.pictures import list_images, reader_for, source_side
+from data.domain import Domain, channels_of, find_images
+from util.pictures import list_images, phase_folder, reader_for, source_side
 
 
 class UnalignedDataset(BaseDataset):

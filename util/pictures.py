@@ -265,6 +265,15 @@ def target_side(opt) -> str:
     return opt.direction[-1]
 
 
+def phase_folder(opt, side: str = "") -> str:
+    """``dataroot/PHASE + side``; where there is no test folder but one named val, that one."""
+    folder = os.path.join(opt.dataroot, opt.phase + side)
+    validation = os.path.join(opt.dataroot, "val" + side)
+    if opt.phase == "test" and not os.path.isdir(folder) and os.path.isdir(validation):
+        return validation
+    return folder
+
+
 def reader_for(opt, side: str = "A") -> Reader:
     """As ``--value_range`` and ``--max_pixels`` say for the pictures of side "A" or "B"."""
     numbers = opt.value_range

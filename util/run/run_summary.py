@@ -42,7 +42,7 @@ def print_start(opt, model, start: str, epoch_images: int, watch: list[str]) -> 
     print_options(opt, folder / "train_opt.txt")
     counts = [count(opt.dataroot, opt.phase)]
     if opt.eval_freq:
-        tests = count(opt.dataroot, "test")
+        tests = count(opt.dataroot, "test") or count(opt.dataroot, "val")
         every = "epoch" if opt.eval_freq == 1 else f"{opt.eval_freq} epochs"
         counts.append(f"{tests}, scored every {every}" if tests else "")
     print_lines(

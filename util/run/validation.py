@@ -10,7 +10,7 @@ import numpy as np
 from util import distributed
 from util.errors import UserError, warn
 from util.images import result_name, tensor2im
-from util.pictures import source_side, target_side
+from util.pictures import phase_folder, source_side, target_side
 from util.run.undisturbed import undisturbed
 
 SAMPLES = 8  # pictures on the training page
@@ -138,8 +138,8 @@ def create_validation(opt, create_dataset, test_opt, device) -> Validation | Non
     if not opt.eval_freq:
         return None
     paired = opt.dataset_mode == "aligned"
-    splits = ["test"] if paired else ["test" + source_side(opt), "test" + target_side(opt)]
-    folders = [Path(opt.dataroot) / split for split in splits]
+    sides = [""] if paired else [source_side(opt), target_side(opt)]
+    folders = [Path(phase_folder(test_opt, side)) for side in sides]
     missing = [str(folder) for folder in folders if not folder.is_dir()]
     if missing:
         if not opt.quiet:
@@ -151,5 +151,6 @@ def create_validation(opt, create_dataset, test_opt, device) -> Validation | Non
     except UserError as error:
         raise UserError(f"{error}; or --eval_freq 0 trains without scores") from None
     if min(len(references), len(dataset), opt.eval_num) < 2:
-        raise UserError(f"--eval_freq needs at least 2 images in {' and in '.join(splits)}; 0 trains without scores")
+        where = " and in ".join(folder.name for folder in folders)
+        raise UserError(f"--eval_freq needs at least 2 images in {where}; 0 trains without scores")
     return Validation(opt, dataset, references, device, answers=paired)

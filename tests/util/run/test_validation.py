@@ -1,6 +1,7 @@
 """Scores while training: those of scripts/evaluate.py on the files of test.py, and the best weights they choose."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -224,6 +225,16 @@ def test_no_evaluation(images, tmp_path, capsys):
     assert make_validation(tmp_path / "no_test", tmp_path)[1] is None
     printed = capsys.readouterr().out
     assert printed.startswith("no scores during training: ") and "testA" in printed and printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_without_a_test_folder_the_one_named_val_is_scored_as_test_py_takes_it(paired, images, tmp_path):
+    for split in ("testA", "testB"):
+        target = tmp_path / "set" / ("val" if paired else split.replace("test", "val"))
+        shutil.copytree(images / split, target, dirs_exist_ok=True)
+    mode = "aligned" if paired else "unaligned"
+    validation = make_validation(tmp_path / "set", tmp_path, "--dataset_mode", mode, "--preprocess", "resize")[1]
+    assert validation.count == 5
 
 
 def test_one_image_has_no_scores(images, tmp_path):
