@@ -20,13 +20,13 @@ Place = tuple[float, float]  # pixel (x, y)
 
 @dataclass
 class Layer:
-    """Cosines of one layer's n queries with their positives (n,), the model's negatives (n, m) and the other patches
-    of the image (n, P - 1), which are CUT's negatives; the contrastive loss."""
+    """The contrastive loss; cosines of one layer's n queries with their positives (n,), the model's negatives (n, m)
+    and the other patches of the image (n, P - 1), which are CUT's negatives."""
 
+    loss: float
     positive: np.ndarray
     negative: np.ndarray
     other: np.ndarray
-    loss: float
 
 
 @dataclass
@@ -80,13 +80,13 @@ def cosines(model: CUTModel, query: Tensor, key: Tensor, negatives: Tensor | Non
     other = other[other != OWN].reshape(query.shape[1], -1)
     negative = other if negatives is None else patch_similarities(query, key, negatives)[1][0]
     loss = model.contrast(query, key, negatives, model.opt.nce_T).item()
-    return Layer(*(x.float().cpu().numpy() for x in (positive[0, :, 0], negative, other)), loss)
+    return Layer(loss, *(x.float().cpu().numpy() for x in (positive[0, :, 0], negative, other)))
 
 
 def joined(layers: tuple[Layer, ...]) -> Layer:
     """One layer's of all images."""
-    positive, negative, other, loss = zip(*(vars(layer).values() for layer in layers), strict=True)
-    return Layer(*map(np.concatenate, (positive, negative, other)), float(np.mean(loss)))
+    loss, *cosines_of_images = zip(*(vars(layer).values() for layer in layers), strict=True)
+    return Layer(float(np.mean(loss)), *map(np.concatenate, cosines_of_images))
 
 
 @torch.no_grad()
