@@ -79,8 +79,8 @@ def pair_with_labels(photos: list[Path], labels: dict[str, Path], first: int | N
     pairs = []
     for photo in photos:
         if first is None:
-            name = next((n for n in (photo.stem, _cityscapes_name(photo)) if n in labels), None)
-            found = labels.get(name)
+            official = re.match(r"[a-z-]+_\d{6}_\d{6}", photo.stem)
+            found = labels.get(photo.stem) or (labels.get(official[0]) if official else None)
         else:
             number = re.match(r"\d+", photo.stem)
             place = int(number[0]) - first if number else -1
@@ -90,11 +90,6 @@ def pair_with_labels(photos: list[Path], labels: dict[str, Path], first: int | N
             raise UserError(f"--labels hold no label map for {photo.name}{hint}")
         pairs.append((photo, found))
     return pairs
-
-
-def _cityscapes_name(photo: Path) -> str | None:
-    found = re.match(r"[a-z-]+_\d{6}_\d{6}", photo.stem)
-    return found[0] if found else None
 
 
 if __name__ == "__main__":

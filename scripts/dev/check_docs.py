@@ -106,10 +106,9 @@ def shortened(command: str) -> list[str]:
 
 
 def draw(folder: Path, height: int, width: int, *names: str) -> None:
-    rng = np.random.default_rng(0)
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / name)
+        Image.effect_noise((width, height), 64).convert("RGB").save(folder / name)
 
 
 def prepare(folder: Path) -> None:

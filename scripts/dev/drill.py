@@ -20,7 +20,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 import repository  # noqa: F401
 import torch
 import torch._dynamo  # what a training would import on its way
@@ -44,12 +43,10 @@ FLAGS = (
 
 def draw(root: Path) -> None:
     """6 images of noise on each side."""
-    rng = np.random.default_rng(0)
     for side in "AB":
         (root / f"train{side}").mkdir(parents=True)
         for i in range(6):
-            pixels = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / f"train{side}" / f"{i}.png")
+            Image.effect_noise((20, 20), 64).convert("RGB").save(root / f"train{side}" / f"{i}.png")
 
 
 def start(folder: Path, *flags: str) -> int:

@@ -11,7 +11,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 import repository  # noqa: F401
 import torch
 from PIL import Image
@@ -53,19 +52,9 @@ def peak_memory(command: list[str]) -> int:
 
 
 def draw(side: int) -> Image.Image:
-    """Gradients and a pattern."""
-    x = np.arange(side, dtype=np.uint32)
-    planes = []
-    for plane in (
-        lambda y: y * 255 // side + 0 * x,
-        lambda y: 0 * y + x * 255 // side,
-        lambda y: y // 8 * x // 8 & 255,
-    ):
-        rows = np.empty((side, side), np.uint8)
-        for y in range(0, side, 256):
-            rows[y : y + 256] = plane(x[y : y + 256, None])
-        planes.append(Image.fromarray(rows))
-    return Image.merge("RGB", planes)
+    """A gradient of its own in each colour."""
+    down = Image.linear_gradient("L")
+    return Image.merge("RGB", (down, down.rotate(90), Image.radial_gradient("L"))).resize((side, side))
 
 
 if __name__ == "__main__":
