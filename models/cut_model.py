@@ -153,8 +153,7 @@ class CUTModel(BaseModel):
             translation = [f.flip(3) for f in translation]
             with torch.set_grad_enabled(self.negatives_reach_source()):
                 source = self.netG(real, self.nce_layers, encode_only=True)
-        pairs = zip(by_batch(source, count), by_batch(translation, count), strict=True)
-        return fake.split(count), [Branch(*features) for features in pairs]
+        return fake.split(count), list(map(Branch, by_batch(source, count), by_batch(translation, count)))
 
     def summarize(self, branches: list[Branch]) -> None:
         """Give each branch its ``summary``, where negatives are made from one; not in CUT."""

@@ -98,14 +98,17 @@ def pieces(length: int, tile: int, overlap: int, margin: int, stride: int) -> li
 def crops(pixels: np.ndarray, stride: int, most: int) -> list[list[np.ndarray]]:
     """Views of the image, (h, w, C) of about ``CROP`` pixels a side, as batches of at most ``most`` pixels (but at
     least 4 crops), each of which is spread over the whole image."""
-    height, width = pixels.shape[:2]
-    counts = [max(1, round(side / CROP)) for side in (height, width)]
-    h, w = (max(1, side // n // stride) * stride for side, n in zip((height, width), counts, strict=True))
-    ys, xs = (np.linspace(0, side - size, n) // stride * stride
-              for side, size, n in zip((height, width), (h, w), counts, strict=True))  # fmt: skip
-    corners = [(y, x) for y in ys.astype(int) for x in xs.astype(int)]
+    (h, ys), (w, xs) = (along(side, stride) for side in pixels.shape[:2])
+    corners = [(y, x) for y in ys for x in xs]
     rounds = math.ceil(len(corners) / max(4, most // (h * w)))
     return [[pixels[y : y + h, x : x + w] for y, x in corners[i::rounds]] for i in range(rounds)]
+
+
+def along(side: int, stride: int) -> tuple[int, np.ndarray]:
+    """(size, starts) of ``crops`` along one axis."""
+    count = max(1, round(side / CROP))
+    size = max(1, side // count // stride) * stride
+    return size, (np.linspace(0, side - size, count) // stride * stride).astype(int)
 
 
 class SharedStatistics:
