@@ -16,8 +16,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from pathlib import Path
 
 import repository  # noqa: F401
 from tqdm.auto import tqdm
@@ -126,7 +125,7 @@ def addresses(dataset: Dataset, mirror: str | None) -> list[str]:
 
 
 def file_name(url: str) -> str:
-    return PurePosixPath(urlsplit(url).path).name
+    return url.partition("?")[0].rpartition("/")[2]
 
 
 def fetch_archive(dataset: Dataset, folder: Path, mirror: str | None) -> Path:
@@ -134,12 +133,10 @@ def fetch_archive(dataset: Dataset, folder: Path, mirror: str | None) -> Path:
     reasons = []
     for url in addresses(dataset, mirror):
         path = folder / file_name(url)
-        try:
-            if not path.exists():
-                download(url, path)
+        reason = None if path.exists() else download(url, path)
+        if reason is None:
             return path
-        except UNREACHABLE as error:
-            reasons.append(f"{url} ({getattr(error, 'reason', error)})")
+        reasons.append(f"{url} ({reason})")
     raise UserError(
         f"the archive cannot be fetched from {' nor '.join(reasons)}; check the network, name a --mirror, or fetch it "
         "on another machine and give it with --archive FILE"
@@ -152,16 +149,21 @@ def fetch_files(dataset: Dataset, target: Path, mirror: str | None) -> None:
     with new_folder("--out", target) as folder:
         for name in dataset.files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            try:
-                download(f"{base}/{name}", folder / name)
-            except UNREACHABLE as error:
-                reason = getattr(error, "reason", error)
-                raise UserError(
-                    f"{base}/{name} cannot be fetched ({reason}); check the network or name a --mirror"
-                ) from error
+            reason = download(f"{base}/{name}", folder / name)
+            if reason is not None:
+                raise UserError(f"{base}/{name} cannot be fetched ({reason}); check the network or name a --mirror")
 
 
-def download(url: str, path: Path) -> None:
+def download(url: str, path: Path) -> str | None:
+    """``fetch``; why it can't be had, if so."""
+    try:
+        fetch(url, path)
+    except UNREACHABLE as error:
+        return str(getattr(error, "reason", error))
+    return None
+
+
+def fetch(url: str, path: Path) -> None:
     """Write ``url`` to ``path``. What an earlier attempt with the same address left is gone on with: another address
     may have another file."""
     part = path.with_name(f"{path.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part")

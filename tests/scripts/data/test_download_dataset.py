@@ -206,6 +206,8 @@ def test_the_next_address_and_mirrors(known, server, tmp_path, monkeypatch):
     server.files = {"/mirror/horse2zebra.zip": known}
     with pytest.raises(UserError, match="404|Not Found"):
         fetch(tmp_path / "b")
+    with pytest.raises(UserError, match=r"cannot be fetched from http://\[::1/horse2zebra.zip"):
+        fetch(tmp_path / "b", "--mirror", "http://[::1")
     fetch(tmp_path / "b", "--mirror", f"{server.url}/mirror/")
     assert (tmp_path / "b" / "horse2zebra" / "trainA").is_dir()
 
