@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts/dev"))
-from check_docs import DOCS, commands  # noqa: E402
+from check_docs import DOCS, commands, reason  # noqa: E402
 
 SOURCES = [
     *ROOT.glob("options/*.py"),
@@ -24,6 +24,10 @@ KNOWN_TO_TORCHRUN = {"--nproc_per_node", "--nnodes", "--node_rank", "--rdzv_endp
 def test_commands_are_found_without_comments_and_in_one_line():
     text = "`python a.py --x` then\n```bash\nA=1 python b.py \\\n    --y 1  # why\nsrun python c.py &\nls\n```\n"
     assert commands(text) == ["python a.py --x", "A=1 python b.py --y 1", "python c.py"]
+
+
+def test_the_check_does_not_start_itself():
+    assert reason("python scripts/dev/check_docs.py") and not reason("python train.py --name h2z --continue_train")
 
 
 @pytest.mark.parametrize("doc", DOCS)

@@ -50,6 +50,7 @@ SHORTER = {  # by script: flags behind the command's own
 EXEMPT = {  # by a part of the command: why it does not run here
     "scripts/quickstart.sh": "installs; run by hand and by everybody's first minute",
     "scripts/test.sh": "runs all tests",
+    "scripts/dev/check_docs.py": "is this script",
     "scripts/data/download_dataset.py": "needs the network; the folder it makes is drawn",
     "scripts/start_visdom.py": "goes on until it is stopped; its tests start it",
     "scripts/demo.py": "goes on until it is stopped; its tests start it",
@@ -76,6 +77,11 @@ def commands(text: str) -> list[str]:
     plain = FENCED.sub(lambda match: " " * len(match[0]), text)
     found += [(match.start(), " ".join(match[1].split())) for match in INLINE.finditer(plain)]
     return list(dict.fromkeys(command for _, command in sorted(found, key=lambda item: item[0])))
+
+
+def reason(command: str) -> str | None:
+    """Why it does not run here."""
+    return next((why for part, why in EXEMPT.items() if part in command), None)
 
 
 def tiny(command: str, sizes: list[str] = SIZES) -> list[str]:
@@ -172,7 +178,7 @@ def main() -> None:
         for doc in args.docs:
             print(doc)
             for command in commands((ROOT / doc).read_text()):
-                why = next((why for part, why in EXEMPT.items() if part in command), None)
+                why = reason(command)
                 if why or args.list:
                     print(f"  {'not run, ' + why if why else shlex.join(shortened(command))}: {command}"[:200])
                     continue
