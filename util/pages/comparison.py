@@ -82,7 +82,7 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
 def loss_curve(runs: list[Run], name: str, over_time: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(x, mean, standard deviation over runs): x are images or seconds up to where the shortest run ends. A short
     record of one run is returned as it is; else a point is the mean of the records in its bin, in x as well, and of
-    runs that recorded elsewhere the value between theirs."""
+    runs that recorded elsewhere the value between theirs. One that has recorded nothing up to there doesn't count."""
     tracks = []
     for run in runs:
         pairs = [(t if over_time else at, row[name]) for t, (at, row) in zip(run.seconds, run.losses, strict=True)
@@ -95,7 +95,7 @@ def loss_curve(runs: list[Run], name: str, over_time: bool = False) -> tuple[np.
     if len(tracks) == 1 and bins == tracks[0].shape[1]:
         return _over_runs(*tracks)
     edges = np.linspace(0, min(x[-1] for x, _ in tracks), bins + 1)
-    binned = [_bin_means(edges, track) for track in tracks]
+    binned = [points for track in tracks if (points := _bin_means(edges, track)).size]
     x = _bin_means(edges, np.concatenate(tracks, axis=1))[0]
     return _over_runs(*((x, np.interp(x, *points)) for points in binned))
 

@@ -68,6 +68,13 @@ def test_records_at_different_times_still_give_a_curve():
     assert np.allclose(mean, np.mean([first, second], axis=0))
 
 
+def test_a_run_that_begins_after_the_shortest_has_ended_does_not_count():
+    runs = [run_with([(i, {"NCE": float(i)}) for i in range(1, 3)]) for _ in range(2)]
+    runs[1].seconds = np.array([5.0, 6.0])
+    x, mean, deviation = loss_curve(runs, "NCE", over_time=True)
+    assert x.tolist() == mean.tolist() == [1, 2] and deviation.tolist() == [0, 0]
+
+
 @pytest.mark.parametrize("over_time, where", [(False, [1, 100, 150]), (True, [1.0, 2.0, 3.0])])
 def test_recorded_points_of_one_run_stand_at_their_image(over_time, where):
     x, values, _ = loss_curve([run_with([(at, {"NCE": float(at)}) for at in (1, 100, 150)])], "NCE", over_time)
