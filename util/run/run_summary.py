@@ -66,7 +66,7 @@ def too_large(opt, model) -> list[str]:
     """For those who train as the papers did, without their hardware."""
     if model.device.type != "cpu" or opt.crop_size < 200 or opt.ngf < 64:
         return []
-    smaller = "--load_size 144 --crop_size 128 --netG resnet_6blocks --ngf 32 --ndf 32 --netF_nc 128 --num_patches 128"
+    smaller = "--load_size 143 --crop_size 128 --netG resnet_6blocks --ngf 16 --ndf 32 --netF_nc 128 --num_patches 128"
     return [f"without a GPU these sizes take days; smaller: {smaller} --fast"]
 
 

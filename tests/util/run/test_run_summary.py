@@ -63,6 +63,6 @@ def test_the_next_command_is_whole(tmp_path, capsys):
 
 
 def test_the_papers_sizes_without_a_gpu(tmp_path, capsys):
-    told = "without a GPU these sizes take days; smaller: --load_size 144"
+    told = "without a GPU these sizes take days; smaller: --load_size 143"
     assert any(told in line for line in start(opt_of(tmp_path), capsys))
     assert not any(told in line for line in start(opt_of(tmp_path, "--ngf=32"), capsys))
