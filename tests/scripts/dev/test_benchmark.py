@@ -37,6 +37,12 @@ def test_operations_that_a_gpu_is_given(monkeypatch, tmp_path):
     assert ours["operations"] <= 1497 < plain["operations"]
 
 
+def test_what_a_setting_says_of_the_machine_changes_no_arithmetic(monkeypatch, tmp_path):
+    settings = "default; --fast; --device cpu; --fast --detach_negatives"
+    default, fast, cpu, detached = rows(monkeypatch, tmp_path, "--flops", "--settings", settings)
+    assert default["GFLOP"] == fast["GFLOP"] == cpu["GFLOP"] > detached["GFLOP"]
+
+
 @pytest.mark.slow
 def test_time_memory_and_waiting(monkeypatch, tmp_path):
     images = str(draw_images(tmp_path / "images"))
