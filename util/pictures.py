@@ -1,7 +1,6 @@
 """The one lister of folders of pictures, and the one reader of picture files: training, scores and scripts see the same
 pixels."""
 
-import json
 import os
 import re
 from argparse import Namespace
@@ -20,6 +19,7 @@ from PIL import Image, ImageOps
 from util import pixels
 from util.errors import UserError, warn
 from util.flag_types import ValueRange, positive
+from util.run.saved_options import read_options
 from util.unreadable import why_unreadable
 
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
@@ -287,8 +287,8 @@ def readers_of_run(folder: Path | None, value_range: list[float] | None, max_pix
     one that the run in ``folder`` was trained with. Four numbers are here, too, those of A, then B."""
     saved = Namespace(value_range=None, direction="AtoB")
     try:
-        vars(saved).update(json.loads((folder / "train_opt.json").read_text()) if folder else {})
-    except (OSError, ValueError):  # an official run has none; a damaged one is reported where it is needed
+        vars(saved).update((folder and read_options(folder, "restore it")) or {})
+    except UserError:  # a damaged file is reported where it is needed
         pass
     opt = Namespace(value_range=value_range or saved.value_range, max_pixels=max_pixels)
     return reader_for(opt, source_side(saved)), reader_for(opt, target_side(saved))

@@ -8,7 +8,6 @@ command, seed and steps, the recorded scores of these weights, and what you say 
 is kept.
 """
 
-import json
 import shlex
 import tempfile
 from pathlib import Path
@@ -25,6 +24,7 @@ from util.loggers.jsonl import read
 from util.metrics.records import summary
 from util.precision import to_half
 from util.run import checkpoints
+from util.run.saved_options import read_options
 
 LIMIT = 8e6  # bytes: everybody who clones the repository fetches them
 NOT_OF_THE_WEIGHTS = {"checkpoints_dir", "gpu_ids", "num_threads", "quiet", "display_id", "no_html", "print_freq"}
@@ -45,11 +45,11 @@ def main() -> None:
     add("--command", help="the training's command, where the run was resumed and its files no longer tell")
     args = parser.parse_args()
     folder = args.checkpoints_dir / args.name
-    if not (folder / "train_opt.json").is_file():
+    options = read_options(folder, "publish another run")
+    if options is None:
         raise UserError(f"{folder} is no run of train.py: train_opt.json is missing")
     if not args.out.isidentifier():
         raise UserError(f"--out {args.out}: letters, digits and underscores make a name")
-    options = json.loads((folder / "train_opt.json").read_text())
     epoch, images, scores = position(folder, options, args.epoch)
     note = {
         "about": args.about,
@@ -112,8 +112,8 @@ def of_these_weights(scores: dict, average: bool) -> dict:
 
 def command(options: dict) -> str:
     """train.py with the flags that were typed and change the weights."""
-    sources = options.get("sources", {})
-    if "saved" in sources.values() or not sources:
+    sources = options["sources"]
+    if "saved" in sources.values() or "typed" not in sources.values():  # resumed, or from before they were noted
         raise UserError("the run was resumed, so its files no longer tell what was typed first; give --command")
     words = ["python", "train.py"]
     for key, value in options.items():

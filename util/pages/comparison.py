@@ -1,6 +1,5 @@
 """What several runs of several experiments have in common: curves and scores over seeds, read from their records."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -11,6 +10,7 @@ import numpy as np
 from util.loggers.base import COLLAPSED
 from util.loggers.jsonl import read
 from util.metrics.names import higher_is_better, plotted_scores
+from util.run.saved_options import read_options
 
 EARLY = 200  # images in which N has to catch up
 BINS = 60  # points of a curve
@@ -35,7 +35,6 @@ class Run:
 def read_run(folder: Path, *records: str) -> Run:
     """``losses.jsonl``, and the scores of ``records`` (``metrics.jsonl`` and others of its form)."""
     rows = read(folder / "losses.jsonl")
-    options = folder / "train_opt.json"
     scores = [
         (row["total_images"], row["epoch"], plotted_scores(row["scores"]))
         for name in records
@@ -43,7 +42,7 @@ def read_run(folder: Path, *records: str) -> Run:
     ]
     return Run(
         folder,
-        json.loads(options.read_text()) if options.exists() else {},
+        read_options(folder, "leave this run out") or {},
         [(row["total_images"], row["losses"]) for row in rows],
         training_seconds(rows),
         sorted(scores, key=lambda score: score[:2]),

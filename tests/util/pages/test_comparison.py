@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from util.errors import UserError
 from util.pages import comparison, comparison_page
 from util.pages.comparison import Run, contrastive_term, last_and_best, loss_curve, read_run, score_curve, spread
 
@@ -112,3 +113,9 @@ def test_samples_of_fewer_test_images_leave_their_places_empty():
     grey = np.full((4, 4, 3), 128, np.uint8)
     shown = comparison_page.samples_table({"a": {"output": [grey] * 2}, "b": {"output": [grey]}}).render()
     assert shown.count("<img") == 3 and shown.count("<td") == 4
+
+
+def test_damaged_options_of_a_run_are_one_sentence(tmp_path):
+    (tmp_path / "train_opt.json").write_text('{"model": "cut", ')
+    with pytest.raises(UserError, match="train_opt.json is not a readable JSON file; .* leave this run out"):
+        read_run(tmp_path)
