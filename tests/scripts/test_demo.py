@@ -174,6 +174,7 @@ def test_several_photos_and_one_that_is_none(page, photo, experiment, tmp_path, 
     message = page.wait_for_selector(".toast-body").inner_text()
     assert "holiday.png is no picture" in message and "/" not in message, message
     page.click(".toast-close")
+    page.wait_for_selector(".toast-body", state="detached")  # it fades out before the next one comes
     page.get_by_role("tab", name="Several").click()
     again = tmp_path / "other" / photo.name
     again.parent.mkdir()
