@@ -7,8 +7,8 @@ from models.losses import as_one_image, patch_similarities
 
 
 class PatchNCELoss(nn.Module):
-    """InfoNCE of each query. ``opt``: batch_size, num_patches, nce_T, nce_includes_all_negatives_from_minibatch
-    (without it: False)."""
+    """InfoNCE of each query. ``opt``: batch_size, nce_T, and where the options of the file's own repository have them
+    num_patches and nce_includes_all_negatives_from_minibatch."""
 
     def __init__(self, opt):
         super().__init__()

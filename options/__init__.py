@@ -58,8 +58,8 @@ def _common_parser(argv: list[str], is_train: bool) -> OptionParser:
 def parse(argv: list[str] | None = None, is_train: bool = True) -> argparse.Namespace:
     """The resolved options of train.py (``is_train``) or test.py; raises ``UserError`` for what cannot work."""
     import data
+    from options.guessed_flags import generator_flags
     from options.unknown_flags import explained
-    from options.untold import generator_flags
     from util import distributed
     from util.devices import choose_device
     from util.precision import fast_settings

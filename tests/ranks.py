@@ -7,8 +7,10 @@ import socket
 import sys
 import traceback
 
-context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["train", "torch._dynamo", "scipy"])
+FORK = "forkserver" in multiprocessing.get_all_start_methods()  # Windows has none
+context = multiprocessing.get_context("forkserver" if FORK else "spawn")
+if FORK:
+    context.set_forkserver_preload(["train", "torch._dynamo", "scipy"])
 
 
 def run_ranks(size: int, function, *args) -> list:

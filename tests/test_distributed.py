@@ -317,8 +317,7 @@ def test_a_rank_that_hangs_ends_all_with_its_name(images, tmp_path, stopped):
 
 
 def test_who_is_behind_is_named_unless_it_has_marked_a_long_job():
-    watch = object.__new__(rank_watch.Watch)
-    watch.rank, watch.ranks, watch.patience = 0, range(3), 600
+    watch = rank_watch.Watch(0, 3, torch.distributed.HashStore(), interval=30, patience=600)
     watch.reports = {rank: {"beat": 9, "joined": 5 - (rank == 2), "job": None} for rank in range(3)}
     watch.heard, watch.moved = dict.fromkeys(range(3), 1000.0), dict.fromkeys(range(3), 300.0)
     assert watch.hanging(800) == [] and watch.hanging(1000) == [2]

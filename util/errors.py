@@ -18,6 +18,7 @@ HINTS = {
     "DataLoader worker": "if memory ran out, fewer --num_threads or --cache none help; --continue_train goes on",
 }
 NO_SPACE_OR_RIGHT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENAMETOOLONG)
+REFUSED_NAMES = (123, 267)  # Windows error codes, as for --name a:b
 
 
 def warn(message: str) -> None:
@@ -67,7 +68,8 @@ def sentence(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError):
         at_fault = error.filename or "writing failed"
-        return f"{at_fault}: {error.strerror}" if error.errno in NO_SPACE_OR_RIGHT else None
+        refused = error.errno in NO_SPACE_OR_RIGHT or getattr(error, "winerror", None) in REFUSED_NAMES
+        return f"{at_fault}: {error.strerror}" if refused else None
     for part, hint in HINTS.items():
         if part in str(error):
             reason = str(error)[str(error).index(part) :].splitlines()[0].split(". ")[0].strip(". ")

@@ -13,7 +13,7 @@ from util.run.checkpoints import Position
 
 
 @dataclass(frozen=True)
-class Told(Progress):
+class LoopProgress(Progress):
     """Progress as a loop of others tells it: which pictures are due was decided there."""
 
     pictures: tuple[int, ...] = ()  # frequencies
@@ -57,7 +57,7 @@ class Visualizer:
             due.append(self.opt.update_html_freq)
             self.saved_in = epoch
         self.total_images = total_iters or self.total_images
-        self.loggers.log_images(self._told(epoch, pictures=tuple(due)), visuals)
+        self.loggers.log_images(self._progress(epoch, pictures=tuple(due)), visuals)
 
     def print_current_losses(self, epoch: int, iters: int, losses: dict, t_comp: float, t_data: float) -> None:
         """The console's line and every record and plot; ``iters``: images of this epoch, times in seconds an image."""
@@ -65,16 +65,16 @@ class Visualizer:
         self.epoch_images, self.total_images = iters, (epoch - 1) * self.dataset_size + iters
         spent = t_comp + t_data
         speed = dict(seconds_per_image=spent, data_share=t_data / spent if spent else 0.0)
-        self.loggers.log_losses(self._told(epoch, **speed), losses)
+        self.loggers.log_losses(self._progress(epoch, **speed), losses)
 
     def plot_current_losses(self, *args) -> None:
         """``print_current_losses`` has plotted them."""
 
-    def _told(self, epoch: int, **more) -> Told:
+    def _progress(self, epoch: int, **more) -> LoopProgress:
         opt = self.opt
         sizes = dict(step_images=opt.batch_size, epoch_size=self.dataset_size)
         sizes["last_epoch"] = opt.n_epochs + opt.n_epochs_decay
-        return Told(epoch, self.epoch_images, self.total_images, **sizes, **more)
+        return LoopProgress(epoch, self.epoch_images, self.total_images, **sizes, **more)
 
 
 def _after(record: list[dict]) -> Position | None:

@@ -17,7 +17,6 @@ setting is the median over the rounds.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -163,6 +162,8 @@ def memory(case: Case) -> dict[str, float]:
 
 def child(case: Case) -> None:
     """Of ``memory``."""
+    import resource  # not on Windows
+
     step = Step(case)
     before = resource.getrusage(resource.RUSAGE_SELF)
     step()

@@ -49,7 +49,7 @@ def draw_noise(model, phase, branch, layer, images):
     return torch.from_numpy(noise).to(device=model.device, dtype=next(model.netN.parameters()).dtype)
 
 
-def made(folder: str, flags: list[str], where: list[str]):
+def model_of(folder: str, flags: list[str], where: list[str]):
     opt = options.parse([*flags, "--quiet", "--dataroot", "none", "--checkpoints_dir", folder, *where])
     torch.manual_seed(0)
     model = create_model(opt)
@@ -78,7 +78,7 @@ def after(model, steps: int) -> tuple[dict[str, float], dict[str, torch.Tensor]]
 
 
 def oracle(folder: str, flags: list[str], steps: int):
-    model = made(folder, flags, ["--device", "cpu"])
+    model = model_of(folder, flags, ["--device", "cpu"])
     for net in model.networks().values():
         net.double()
     return after(model, steps)
@@ -117,7 +117,7 @@ def main() -> None:
             if (name, steps) not in wanted:
                 wanted[name, steps] = oracle(folder, flags, steps)
             more = [] if text == "default" else text.split()
-            found = after(made(folder, [*flags, *more], ["--device", device.type]), steps)
+            found = after(model_of(folder, [*flags, *more], ["--device", device.type]), steps)
             loss, which, gradient, net = compare(found, wanted[name, steps])
             limits = LIMITS[next((p for p in LIMITS if p in text), "fp32")]
             far = loss > limits[0] or gradient > limits[1]

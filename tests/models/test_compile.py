@@ -43,7 +43,7 @@ def graphs(monkeypatch) -> Counter:
     torch._dynamo.reset()
 
 
-def made(folder, flags: str, *more: str):
+def model_of(folder, flags: str, *more: str):
     torch.manual_seed(0)
     model = create_model(opt := options_of(folder, "--model", *flags.split(), *more))
     model.setup(opt)
@@ -61,12 +61,12 @@ def two_steps(model) -> list[dict[str, float]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [f"{name} {flags}" for name, flags in MODELS.items()], ids=MODELS)
 def test_every_network_is_compiled_and_the_steps_are_the_same(flags, graphs, tmp_path, capsys):
-    model = made(tmp_path, flags, "--compile")
+    model = model_of(tmp_path, flags, "--compile")
     losses = two_steps(model)
     counts = {name: graphs[net] for name, net in model.networks().items()}
     alone = {"D"} if flags.startswith("sin") else set()
     assert {name for name, count in counts.items() if count == 0} == alone, counts
     assert capsys.readouterr().err.count("--compile leaves D out: R1 differentiates its gradient") == len(alone)
     assert not torch._dynamo.utils.counters["graph_break"]
-    for compiled, plain in zip(losses, two_steps(made(tmp_path, flags)), strict=True):
+    for compiled, plain in zip(losses, two_steps(model_of(tmp_path, flags)), strict=True):
         assert compiled == pytest.approx(plain, rel=1e-2 if "bf16" in flags else 1e-4, abs=1e-5)

@@ -186,7 +186,6 @@ def test_compiled_is_the_same_step(tmp_path):
     plain, compiled = (make(tmp_path, "--model", "negcut", *flags) for flags in ([], ["--compile"]))
     assert compiled.netG._compiled_call_impl is not None and plain.netG._compiled_call_impl is None
     for model in (plain, compiled):
-        model.see_first_batch([pair_batch([0], 32)])  # makes F and N
         for net in model.networks().values():
             net.double()
     for seed in range(3):

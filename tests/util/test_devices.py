@@ -1,8 +1,7 @@
 """Which processor the flags name, on machines with other accelerators than this one; what each kind lacks."""
 
-import ctypes
 import json
-import resource
+import platform
 from types import SimpleNamespace
 
 import pytest
@@ -143,9 +142,11 @@ def test_losses_are_read_without_float64_where_there_is_none(tmp_path, monkeypat
     assert model.get_current_losses() == {"G": 0.25} and asked == [model.device]
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_memory_of_large_tensors_is_used_again():
     """Each page that the system has to give anew is a fault."""
+    import resource
+
     devices.keep_memory(torch.device("cpu"))
     for _ in range(16):  # until there is a place that fits
         torch.ones(2**24)

@@ -3,8 +3,10 @@
 import json
 import re
 import time
-from html import escape
+from html import unescape
 from urllib.parse import quote
+
+from dominate import tags
 
 MAIN, WINDOW = "main", "runs"
 ENTRY = re.compile(r'<p data-run="([^"]*)">.*?</p>')
@@ -18,11 +20,11 @@ def list_run(client, env: str, started: float | None = None) -> None:
     old = {}
     if client.win_exists(WINDOW, env=MAIN):
         content = json.loads(client.get_window_data(WINDOW, env=MAIN))["content"]
-        old = {found[1]: found[0] for found in ENTRY.finditer(content)}
-    first = old.get(escape(env)) or entry(env) if started is None else entry(env, started)
+        old = {unescape(found[1]): found[0] for found in ENTRY.finditer(content)}
+    first = old.get(env) or entry(env) if started is None else entry(env, started)
     entries = [first] if env != MAIN else []
-    entries += [line for run, line in old.items() if run in map(escape, there)]
-    entries += [entry(each) for each in sorted(there) if escape(each) not in old]
+    entries += [line for run, line in old.items() if run in there]
+    entries += [entry(each) for each in sorted(there) if each not in old]
     look = {"title": "runs, newest first", "width": 600, "height": LINE * len(entries) + MARGINS}
     client.text("\n".join(entries), win=WINDOW, env=MAIN, opts=look)
     client.save([MAIN, env])
@@ -30,4 +32,4 @@ def list_run(client, env: str, started: float | None = None) -> None:
 
 def entry(env: str, started: float | None = None) -> str:
     when = "" if started is None else time.strftime(", started %Y-%m-%d %H:%M", time.localtime(started))
-    return f'<p data-run="{escape(env)}"><a href="/env/{quote(env)}">{escape(env)}</a>{when}</p>'
+    return tags.p(tags.a(env, href=f"/env/{quote(env)}"), when, data_run=env).render(pretty=False)

@@ -27,7 +27,7 @@ def watched(opt, interval: float = INTERVAL, patience: float = PATIENCE):
     if not distributed.is_distributed():
         yield
         return
-    watch = Watch(opt.rank, opt.world_size, interval, patience)
+    watch = Watch(opt.rank, opt.world_size, common_store(opt.rank, patience), interval, patience)
     watch.start()
     try:
         yield
@@ -35,19 +35,21 @@ def watched(opt, interval: float = INTERVAL, patience: float = PATIENCE):
         watch.ended.set()
 
 
+def common_store(rank: int, patience: float) -> dist.TCPStore:
+    """Where the ranks leave their reports, kept by rank 0; beside the collectives, in which they may be waiting."""
+    where = dict(host_name=os.environ.get("MASTER_ADDR", "localhost"), timeout=timedelta(seconds=patience))
+    store = dist.TCPStore(port=0, is_master=True, wait_for_workers=False, **where) if rank == 0 else None
+    port = distributed.broadcast(store and store.port)
+    return store or dist.TCPStore(port=port, is_master=False, wait_for_workers=False, **where)
+
+
 class Watch:
     """``heard``: each rank's newest report and when it came; ``moved``: when each joined its newest collective."""
 
-    def __init__(self, rank: int, world_size: int, interval: float, patience: float):
-        self.rank, self.ranks, self.interval, self.patience = rank, range(world_size), interval, patience
+    def __init__(self, rank: int, world_size: int, store: dist.Store, interval: float, patience: float):
+        self.rank, self.ranks, self.store = rank, range(world_size), store
+        self.interval, self.patience = interval, patience
         self.ended = threading.Event()
-        host = os.environ.get("MASTER_ADDR", "localhost")
-        wait = timedelta(seconds=patience)
-        if rank == 0:
-            self.store = dist.TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=wait)
-        port = distributed.broadcast(self.store.port if rank == 0 else None)
-        if rank > 0:
-            self.store = dist.TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=wait)
         self.reports = {r: {"beat": 0, "joined": -1, "job": None} for r in self.ranks}
         self._restart()
 

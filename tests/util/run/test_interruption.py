@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from util.errors import run
 from util.run import checkpoints, interruption
 from util.run.interruption import Interruption
 
+resource = pytest.importorskip("resource", reason="Windows has neither these limits nor these signals")
 ROOT = Path(__file__).parents[3]
 INTERRUPTED = 75
 

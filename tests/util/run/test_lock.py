@@ -1,7 +1,6 @@
 """One training at a time in a run's folder; a lock never outlives its process."""
 
 import errno
-import fcntl
 import json
 import os
 import subprocess
@@ -54,6 +53,8 @@ def test_the_lock_of_a_killed_process_does_not_block(opt, tmp_path):
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
 def test_where_the_file_system_has_no_locks_one_line_says_so(code, opt, capsys, monkeypatch):
+    fcntl = pytest.importorskip("fcntl", reason="Windows locks otherwise")
+
     def flock(*_):
         raise OSError(code, os.strerror(code))
 
