@@ -11,7 +11,9 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 torch.set_num_threads(1)  # small tensors: more threads wait for each other, for minutes on a busy machine
-hypothesis.settings.register_profile("here", deadline=None)  # no test asserts a time
+# No test asserts a time, and what was green is green the next time.
+slow = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("here", deadline=None, suppress_health_check=slow, derandomize=True)
 hypothesis.settings.load_profile("here")
 
 
@@ -51,6 +53,7 @@ def browser():
     if not find_chromium():
         pytest.skip("no Chromium on PATH")
     with chromium_page() as page:
+        page.context.set_default_timeout(180_000)  # a slow machine that runs other tests beside takes its time
         yield page
 
 

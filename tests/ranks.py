@@ -3,9 +3,10 @@
 import multiprocessing
 import os
 import pickle
-import socket
 import sys
 import traceback
+
+from free_port import free_port
 
 FORK = "forkserver" in multiprocessing.get_all_start_methods()  # Windows has none
 context = multiprocessing.get_context("forkserver" if FORK else "spawn")
@@ -25,9 +26,7 @@ def run_ranks(size: int, function, *args) -> list:
 
 def start_ranks(size: int, function, *args, pipes: list | None = None) -> list:
     """The processes; what each returned goes into its pipe."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     pipes = pipes or [None] * size
     processes = [
         context.Process(target=_rank, args=(rank, size, port, pipes[rank], function, args)) for rank in range(size)

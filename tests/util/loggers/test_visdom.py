@@ -42,7 +42,7 @@ class Server:
         environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
         command, quiet = [sys.executable, "-c", code], subprocess.DEVNULL
         self.process = subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while time.monotonic() < end and self.process.poll() is None:
             try:
                 return socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -93,11 +93,16 @@ def expect_points(opt, count):
     assert set(plots) >= {"adversarial losses", "negatives", "learning rates", "images per second"}
 
 
-def wait_until_drawn(logger, count):
-    end = time.monotonic() + 30
-    while logger.page.plots.get("peak memory (GB)", Plot("")).sent < count:
+def wait_until(condition) -> None:
+    end = time.monotonic() + 180
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def wait_until_drawn(logger, count):
+    """The curves; and the newest picture is in the thread's hands, where another one can't take its place."""
+    wait_until(lambda: logger.page.plots.get("peak memory (GB)", Plot("")).sent >= count and not logger.images)
 
 
 class FakeServer:
@@ -367,16 +372,15 @@ def test_the_page_draws_the_panes_and_follows_the_run(tmp_path, whole_port, brow
     curves = "[...document.querySelectorAll('.js-plotly-plot')].map(plot => plot.data[0].x.length)"
     browser.wait_for_function(f"(all => all.length === 6 && all.every(count => count === 3))({curves})")
     browser.wait_for_function("document.querySelectorAll('.scatterlayer .js-line').length >= 9")
-    image = "[...document.images].find(image => image.naturalWidth > 48)"
-    browser.wait_for_function(f"{image} && {image}.complete")
+    # As wide as the window, or as one of 1280 pixels: Visdom lays out for that until it has measured its own.
+    picture = """width => [...document.images].some(image => {
+        const shown = image.getBoundingClientRect().width, pane = image.closest('.window')?.offsetWidth;
+        return image.naturalWidth === width && pane > 1280 - 40 && Math.abs(shown - pane) < 0.05 * pane;
+    })"""
+    browser.wait_for_function(picture, arg=WHOLE_WIDTH)
     train(loggers, 4, 5)  # the open page follows over its websocket
     browser.wait_for_function(f"(all => all.length === 6 && all.every(count => count === 5))({curves})")
-    width, shown, pane = browser.evaluate(
-        f"[{image}.naturalWidth, {image}.getBoundingClientRect().width, {image}.closest('.window').offsetWidth]"
-    )
-    assert width == WHOLE_WIDTH and abs(shown - pane) < 0.05 * pane
-    # As wide as the window, or as one of 1280 pixels: Visdom lays out for that until it has measured its own.
-    assert pane > 1280 - 40
+    browser.wait_for_function(picture, arg=WHOLE_WIDTH)
     loggers.close()
 
 
@@ -392,15 +396,11 @@ def test_a_real_training_is_seen_in_the_browser(tmp_path, monkeypatch, whole_por
     browser.wait_for_function(
         f"{plots}.length >= 10 && {plots}.every(plot => plot.querySelector('.scatterlayer path'))"
     )
-    shown = browser.evaluate("document.body.innerText")
-    for pane in ("adversarial losses", "contrastive losses", "negatives", "similarity to the query", "learning rates"):
-        assert pane in shown
-    for pane in ("images per second", "peak memory (GB)", "FD-effnet_lite0-16px", "epoch 3, image 6"):
-        assert pane in shown
+    expect_titles(browser, list(PANES))
+    browser.wait_for_function("[...document.images].at(-1)?.naturalWidth")
     size = browser.evaluate("(image => [image.naturalWidth, image.naturalHeight])([...document.images].at(-1))")
     each = (WHOLE_WIDTH - GAP) // 4 - GAP
     assert size == [4 * (each + GAP) + GAP, each + CAPTION + GAP]  # real_A, fake_B, real_B, idt_B
-    expect_titles(browser, list(PANES))
 
 
 PANES = (  # of a NEGCUT run, from top to bottom
@@ -428,8 +428,8 @@ def titles(browser) -> list[str]:
 
 
 def expect_titles(browser, expected: list[str]) -> None:
-    """Within ten seconds: panes glide to their places."""
-    end = time.monotonic() + 10
+    """Within a minute: panes glide to their places."""
+    end = time.monotonic() + 60
     while titles(browser) != expected and time.monotonic() < end:
         time.sleep(0.1)
     assert titles(browser) == expected
@@ -439,8 +439,7 @@ def expect_titles(browser, expected: list[str]) -> None:
 def test_an_open_page_gets_scores_between_the_others(tmp_path, whole_port, browser):
     opt = options(tmp_path, whole_port, name="ordered")
     logger = VisdomLogger(opt)
-    while not logger.page.pictures_sent:
-        time.sleep(0.05)
+    wait_until(lambda: logger.page.pictures_sent)
     browser.goto(f"http://localhost:{whole_port}/env/ordered")  # before the first step
     browser.wait_for_selector("text=come after the first step")
     progress = Progress(1, 100, 100, 100, learning_rates={"G": 2e-4}, seconds_per_image=0.1)
@@ -484,8 +483,13 @@ def test_similarities_have_a_colour_a_layer_and_say_what_they_mean(tmp_path, who
     colours = {name: colour for name, _, colour in curves}
     assert all(colours[f"positive_{layer}"] == colours[f"negative_{layer}"] for layer in (0, 4, 8, 12, 16))
     assert len(set(colours.values())) == 5
-    browser.hover(".annotation:has-text('?')")
-    browser.wait_for_function(f"{plot}.querySelector('.hoverlayer')?.textContent.includes('Negatives near 1')")
+
+    def explained():  # anew where the pane was still on its way to its place
+        browser.mouse.move(0, 0)
+        browser.hover(".annotation:has-text('?')")
+        return browser.evaluate(f"{plot}.querySelector('.hoverlayer')?.textContent.includes('Negatives near 1')")
+
+    wait_until(explained)
 
 
 @pytest.mark.slow
@@ -502,4 +506,4 @@ def test_main_lists_the_runs_and_links_to_them(tmp_path, whole_port, browser):
     assert "older, started 20" in browser.evaluate("document.querySelector('.window').innerText")
     browser.click("a:text-is('newer run_2')")
     browser.wait_for_function("document.querySelectorAll('.js-plotly-plot').length === 6")
-    assert "epoch 1, image 100" in titles(browser)
+    wait_until(lambda: "epoch 1, image 100" in titles(browser))

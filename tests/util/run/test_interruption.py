@@ -76,8 +76,8 @@ def test_sigterm_to_every_process_of_a_job(images, tmp_path):
     alone = {"start_new_session": True, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen([sys.executable, str(ROOT / "train.py"), *flags], **alone)
     record = tmp_path / "run" / "losses.jsonl"
-    while process.poll() is None and not (record.exists() and record.stat().st_size):
-        time.sleep(0.05)
+    while process.poll() is None and not (record.exists() and record.read_text().count("\n") > 1):
+        time.sleep(0.05)  # until both loaders have delivered a batch
     for pid in [*children(process.pid), process.pid]:
         os.kill(pid, signal.SIGTERM)
     _, messages = process.communicate()
