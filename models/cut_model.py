@@ -18,7 +18,7 @@ from util.devices import from_host
 from util.errors import UserError
 from util.flag_types import SWITCH, layer_list, non_negative, non_negative_int, positive, positive_int
 from util.launches import each_layer
-from util.loggers.base import COLLAPSED
+from util.metrics.contrast import COLLAPSED
 
 # "Fast": no identity branch, a stronger contrastive loss, mirrored inputs, half the epochs.
 FAST = dict(nce_idt=False, lambda_NCE=10.0, flip_equivariance=True, n_epochs=150, n_epochs_decay=50)

@@ -11,34 +11,9 @@ from torch import Tensor
 from models.cut_model import Branch, CUTModel
 from models.inference.architecture import load_weights
 from models.losses import OWN, patch_similarities
+from util.metrics.contrast import Layer, Place, Query
 
-HARD = 0.01  # weight of a hard negative in the loss, in units of the positive's
 CANDIDATES = 4096  # positions of an image and layer among which the region nearest to a negative is looked for
-
-Place = tuple[float, float]  # pixel (x, y)
-
-
-@dataclass
-class Layer:
-    """The contrastive loss; cosines of one layer's n queries with their positives (n,), the model's negatives (n, m)
-    and the other patches of the image (n, P - 1), which are CUT's negatives."""
-
-    loss: float
-    positive: np.ndarray
-    negative: np.ndarray
-    other: np.ndarray
-
-
-@dataclass
-class Query:
-    """A query at a layer: its place, and its hardest negatives: the cosine with the query, the source image and place
-    of the key nearest to the negative, and the cosine of these two."""
-
-    place: Place
-    cosine: list[float]
-    image: list[int]
-    region: list[Place]
-    nearness: list[float]
 
 
 @dataclass
@@ -56,11 +31,6 @@ def load_contrastive(model: CUTModel, folder: Path, epoch: str) -> None:
     for name, net in model.networks().items():
         if name in ("G", "F", "N", "F_"):
             load_weights(net, folder / f"{epoch}_net_{name}.pth", model.architecture_flags, "--epochs")
-
-
-def hard_share(positive: np.ndarray, negative: np.ndarray, temperature: float) -> float:
-    """Of the negatives, those with exp(q.n / T) >= 0.01 exp(q.k / T)."""
-    return float((negative >= positive[:, None] + temperature * math.log(HARD)).mean())
 
 
 @torch.no_grad()

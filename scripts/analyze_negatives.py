@@ -18,36 +18,25 @@ exp(q.n_j / T) >= 0.01 exp(q.k / T), T = --nce_T. At T = 0.07: if its cosine is 
 
 import argparse
 import copy
-import math
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import repository  # noqa: F401
 import torch
-from dominate import tags
-from PIL import Image, ImageDraw
 
 import options
 from data import create_dataset
 from models import create_model
 from models import negative_analysis as analysis
 from models.cut_model import CUTModel
-from models.negative_analysis import HARD, Layer
-from util import html
 from util.errors import UserError, run
-from util.files import write_atomic
 from util.flag_types import ScriptParser, file_to_write, positive_int
 from util.images import tensor2im
-from util.loggers.base import FEW
-from util.pages import other_pages
-from util.pages.comparison import loss_curve, read_run
-from util.pages.plots import Curve, picture, plot, plots, table
+from util.pages import negatives_page
+from util.pages.negatives_page import SHOWN_NEGATIVES, ChosenQuery
 from util.run.checkpoints import numbered_epochs
-
-EDGES = np.linspace(-1, 1, 101)  # of the histograms
-SHOWN_NEGATIVES = 6  # a query
-COLORS = {"positive": "#3fa65a", "negative": "#f0883e", "other": "#999999"}  # by the field of a Layer
 
 
 def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
@@ -86,12 +75,13 @@ def main(argv: list[str] | None = None) -> None:
     measured = {}
     for epoch in epochs:
         analysis.load_contrastive(model, folder, epoch)
-        measured[epoch] = analysis.measure(model, images)
-        named = zip(model.nce_layers, measured[epoch], strict=True)
-        shares = ", ".join(f"{share_of(model, layer):.1%} (layer {name})" for name, layer in named)
-        print(f"epoch {epoch}: hard negatives {shares}")
-    page = write_page(args, folder, model, images, measured)
-    print(f"open {page}")
+        measured[epoch] = layers = dict(zip(model.nce_layers, analysis.measure(model, images), strict=True))
+        shares = (f"{layer.hard_share(opt.nce_T):.1%} (layer {name})" for name, layer in layers.items())
+        print(f"epoch {epoch}: hard negatives {', '.join(shares)}")
+    out = args.out or folder / "negatives.html"
+    chosen = list(queries(model, images, args.num_shown, args.queries))
+    negatives_page.write(out, folder, opt, [tensor2im(image) for image in images], measured, chosen)
+    print(f"open {out}")
 
 
 def saved_epochs(folder: Path) -> list[str]:
@@ -112,153 +102,17 @@ def test_images(opt: argparse.Namespace, count: int) -> list[torch.Tensor]:
     return [batch[side] for batch in islice(create_dataset(opt), count)]
 
 
-def share_of(model: CUTModel, layer: Layer, kind: str = "negative") -> float:
-    return analysis.hard_share(layer.positive, getattr(layer, kind), model.opt.nce_T)
-
-
-def kinds(model: CUTModel) -> dict[str, str]:
-    """Field of a Layer -> the negatives that it holds; CUT's are one kind."""
-    if hasattr(model, "netN"):
-        return {"negative": "generated negatives", "other": "other patches of the image"}
-    return {"negative": "negatives"}
-
-
-def distributions(model: CUTModel, layers: list[Layer]) -> tags.div:
-    """The paper's Fig. 1, one plot a layer."""
-    figures = []
-    for name, layer in zip(model.nce_layers, layers, strict=True):
-        shown = {kind: getattr(layer, kind) for kind in ("positive", *kinds(model))}
-        low = max(-1, math.floor(min(np.quantile(values, 0.001) for values in shown.values()) * 5) / 5)
-        curves = [histogram(kinds(model).get(kind, kind), kind, values, low) for kind, values in shown.items()]
-        axes = "cosine with the query", "share (highest = 1)"
-        figures.append(plot(f"layer {name}", curves, *axes, (low, 1), (0, 1.05)))
-    return plots(*figures)
-
-
-def histogram(name: str, kind: str, values: np.ndarray, low: float) -> Curve:
-    """Above ``low``."""
-    counts, middles = np.histogram(values, EDGES)[0], (EDGES[1:] + EDGES[:-1]) / 2
-    shown, heights, dashed = middles > low, counts / max(1, counts.max()), kind == "other"
-    return Curve(name, middles[shown], heights[shown], color=COLORS[kind], filled=not dashed, dashed=dashed)
-
-
-def over_training(folder: Path, model: CUTModel, measured: dict[str, list[Layer]]) -> tags.div:
-    """Hard negatives of each checkpoint; mean cosines as training recorded them."""
-    numbered = {int(epoch): layers for epoch, layers in measured.items() if epoch.isdigit()}
-    figures = []
-    for kind, title in kinds(model).items() if len(numbered) > 1 else ():
-        curves = []
-        for i, name in enumerate(model.nce_layers):
-            shares = [100 * share_of(model, layers[i], kind) for layers in numbered.values()]
-            curves.append(Curve(f"layer {name}", list(numbered), shares, dots=True))
-        figures.append(plot(f"hard {title}", curves, "epoch", "%", y_range=(0, 102)))
-    record = read_run(folder)
-    for kind in ("negative", "positive"):
-        tracks = {name: loss_curve([record], f"similarity_{kind}_{name}") for name in model.nce_layers}
-        curves = [Curve(f"layer {name}", x, mean, dots=len(x) <= FEW) for name, (x, mean, _) in tracks.items()]
-        figures.append(plot(f"recorded in training: query and {kind}", curves, "images", "mean cosine"))
-    return plots(*figures)
-
-
-def checkpoint_table(model: CUTModel, measured: dict[str, list[Layer]]) -> tags.div:
-    rows = []
-    for epoch, layers in measured.items():
-        for name, layer in zip(model.nce_layers, layers, strict=True):
-            rows.append([epoch, str(name), f"{layer.loss:.3f}", mean_and_spread(layer.positive)])
-            for kind in kinds(model):
-                rows[-1] += [mean_and_spread(getattr(layer, kind)), f"{share_of(model, layer, kind):.1%}"]
-    head = ["epoch", "layer", "loss", "positive"]
-    return table(head + [word for title in kinds(model).values() for word in (title, "hard")], rows)
-
-
-def mean_and_spread(values: np.ndarray) -> str:
-    return f"{values.mean():.3f} ± {values.std():.3f}"
-
-
-def regions(model: CUTModel, images: list[torch.Tensor], shown: int, points: list[tuple[float, float]]) -> list:
-    """The paper's Fig. 5: for each query a table with a row a layer."""
-    sources, candidates = [tensor2im(image) for image in images], analysis.candidate_keys(model, images)
-    head = ["layer", "query", "positive", *["nearest region"] * SHOWN_NEGATIVES]
-    sections = []
+def queries(
+    model: CUTModel, images: list[torch.Tensor], shown: int, points: list[tuple[float, float]]
+) -> Iterator[ChosenQuery]:
+    """At each point of the first ``shown`` images."""
+    candidates = analysis.candidate_keys(model, images)
     for index, image in enumerate(images[:shown]):
         translated = analysis.translate(model, image)
         output = tensor2im(translated.output)
-        for x, y in points:
-            queries = analysis.nearest_regions(model, translated, index, (x, y), candidates, SHOWN_NEGATIVES)
-            rows = []
-            for name, query in zip(model.nce_layers, queries, strict=True):
-                row = [str(name), picture(crop(output, query.place), "query", 72)]
-                row.append(picture(crop(sources[index], query.place), "positive", 72))
-                for cosine, owner, region, nearness in zip(
-                    query.cosine, query.image, query.region, query.nearness, strict=True
-                ):
-                    words = f"q·n {cosine:.2f}", tags.br(), f"n·k {nearness:.2f}"
-                    row.append([picture(crop(sources[owner], region), f"of image {owner + 1}", 72), *words])
-                rows.append(row)
-            at = x * output.shape[1], y * output.shape[0]
-            whole = {"source": sources[index], "translation": output}
-            marks = [picture(marked(pixels, at), f"image {index + 1}: {kind}", 160) for kind, pixels in whole.items()]
-            sections.append(tags.h3(f"image {index + 1}, query at {x:g}, {y:g}"))
-            sections.append(tags.div(table(whole, [marks]), table(head, rows), cls="beside"))
-    return sections
-
-
-def crop(image: np.ndarray, at: tuple[float, float]) -> np.ndarray:
-    """The square around (x, y), a fifth of the image wide; grey beyond the border."""
-    side = max(8, image.shape[1] // 5)
-    padded = np.pad(image, ((side, side), (side, side), (0, 0)), constant_values=128)
-    x, y = (round(value + side / 2) for value in at)
-    return padded[y : y + side, x : x + side]
-
-
-def marked(image: np.ndarray, at: tuple[float, float]) -> np.ndarray:
-    """With a square around (x, y)."""
-    scale = max(1, 256 // image.shape[1])
-    drawn = Image.fromarray(image.repeat(scale, axis=0).repeat(scale, axis=1))
-    half = max(8, image.shape[1] // 5) * scale / 2
-    x, y = at[0] * scale, at[1] * scale
-    ImageDraw.Draw(drawn).rectangle((x - half, y - half, x + half, y + half), outline=(255, 0, 0), width=3)
-    return np.asarray(drawn)
-
-
-def write_page(args: argparse.Namespace, folder: Path, model: CUTModel, images: list, measured: dict) -> Path:
-    """One file, pictures included; ``measured``: epoch -> its layers."""
-    opt, (*older, last) = model.opt, measured
-    whose = f"generated by N (--netN {opt.netN})" if "other" in kinds(model) else "the other patches of the image"
-    body = [
-        tags.h2(f"How near negatives come to queries: epoch {last}"),
-        tags.p(
-            "Cosines of queries (patches of the translation) with their positive (the source's patch at the same "
-            f"place) and with the negatives, {whose}, on {len(images)} images. The further the negatives reach to the "
-            "right, to where the positives are, the harder they are. Every curve is scaled to its highest value."
-        ),
-        distributions(model, measured[last]),
-        *(html.fold(f"epoch {epoch}", distributions(model, measured[epoch])) for epoch in older),
-        tags.h2("Hard negatives over training"),
-        tags.p(
-            "A negative is called hard if it weighs at least 1% of the positive in the loss: its cosine is then at "
-            f"most {-opt.nce_T * math.log(HARD):.2f} (temperature {opt.nce_T:g} times ln 100) below the positive's."
-        ),
-        over_training(folder, model, measured),
-        tags.h2("Checkpoints"),
-        tags.p("Mean ± standard deviation over all pairs; loss: the contrastive loss of the layer."),
-        html.fold("table", checkpoint_table(model, measured)),
-        tags.h2(f"The regions nearest to the hardest negatives: epoch {last}"),
-        tags.p(
-            f"For each query the {SHOWN_NEGATIVES} negatives of highest cosine with it (q·n). A generated negative is "
-            f"a vector, no patch: shown is the region, of all {len(images)} source images, whose key has the highest "
-            "cosine with it (n·k); where that is low, the negative resembles nothing in the images. Pictures are a "
-            "fifth of the image wide."
-        ),
-        *regions(model, images, args.num_shown, args.queries),
-    ]
-    header = {"model": opt.model, "checkpoints": ", ".join(measured), "data": opt.dataroot}
-    header |= {"options": {k: v for k, v in vars(opt).items() if k != "message"}}
-    title, out = f"{opt.easy_label or opt.name}: the negatives", args.out or folder / "negatives.html"
-    head = [*html.terms(header), *other_pages.nav(folder, out), html.command()]
-    write_atomic(out, html.page(("plots", "report"), title, head, [tags.main(body)]))
-    other_pages.add(folder, "page of negatives", out)
-    return out
+        for at in points:
+            found = analysis.nearest_regions(model, translated, index, at, candidates, SHOWN_NEGATIVES)
+            yield ChosenQuery(index, at, output, dict(zip(model.nce_layers, found, strict=True)))
 
 
 if __name__ == "__main__":

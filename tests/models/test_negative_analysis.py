@@ -11,7 +11,8 @@ from tiny_run import CONTRASTIVE, FLAGS
 import options
 from models import create_model
 from models.losses import patch_nce_loss
-from models.negative_analysis import candidate_keys, center, grid, hard_share, measure, nearest_regions, translate
+from models.negative_analysis import candidate_keys, center, grid, measure, nearest_regions, translate
+from util.metrics.contrast import Layer
 
 SIZE = 16
 
@@ -33,7 +34,7 @@ def test_hard_share_against_a_loop():
     T = 0.07
     pairs = [(p, n) for p, row in zip(positive, negative, strict=True) for n in row]
     share = sum(math.exp(n / T) >= 0.01 * math.exp(p / T) for p, n in pairs) / len(pairs)
-    assert hard_share(positive, negative, T) == pytest.approx(share)
+    assert Layer(0.0, positive, negative, negative).hard_share(T) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("flags", [("--model=cut",), ("--model=negcut",), ("--model=cut", "--netF=reshape")])

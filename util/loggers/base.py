@@ -134,9 +134,6 @@ GROUPS = {  # of losses, with the titles of their plots
     "other": "other losses",
 }
 
-
-COLLAPSED = 1e-3  # a contrastive loss below it, per unit of lambda_NCE, is practically zero
-
 HINTS = {
     "similarity": "Mean cosine of queries with their positives (dashed) and with their negatives (solid), a colour a "
     "layer of --nce_layers. Negatives near 1 are hard; far below their positives they teach nothing.",
