@@ -127,7 +127,8 @@ def existing(opt: argparse.Namespace) -> dict[str, list[Path]]:
     """Experiment -> the folders that its pattern matches."""
     found = {}
     for name, pattern in opt.existing.items():
-        found[name] = sorted(path for path in map(Path, glob.glob(pattern)) if read(path / "losses.jsonl"))
+        folders = [pattern] if Path(pattern).is_dir() else glob.glob(pattern)  # one may be called "h2z [1]"
+        found[name] = sorted(path for path in map(Path, folders) if read(path / "losses.jsonl"))
         if not found[name]:
             raise UserError(f"--existing {name}={pattern}: no folder there holds a losses.jsonl of train.py")
     return found
@@ -135,7 +136,10 @@ def existing(opt: argparse.Namespace) -> dict[str, list[Path]]:
 
 def command(opt: argparse.Namespace, name: str, seed: int) -> list[str]:
     """The flags of train.py for one run."""
-    own = shlex.split(f"{opt.flags} {opt.run[name]}")
+    try:
+        own = shlex.split(f"{opt.flags} {opt.run[name]}")
+    except ValueError as error:
+        raise UserError(f"--run {name}: its flags or those of --flags end within a word: {error}") from None
     flags = ["--quiet", "--display_id=0", "--print_freq=10", *own]
     flags += [f"--checkpoints_dir={opt.out / 'checkpoints'}", f"--name={name}_seed{seed}", f"--seed={seed}"]
     if opt.seconds:
@@ -207,8 +211,8 @@ def score_and_show(opt: argparse.Namespace, folder: Path, show: bool) -> dict[st
     if drawn:
         shown["truth"] = [read_image(path.parents[1] / "testA_truth" / path.name) for path in paths[: opt.samples]]
     for ending in ("", EMA):
-        if (folder / f"latest_net_G{ending}.pth").exists():
-            shown["output" + ending] = translate(f"latest_net_G{ending}.pth", opt.samples)
+        if (folder / (file := f"latest_net_{model.model_names[0]}{ending}.pth")).exists():
+            shown["output" + ending] = translate(file, opt.samples)
     return shown
 
 

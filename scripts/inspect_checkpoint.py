@@ -7,6 +7,8 @@ Weights that the repository holds go by their name. Architecture, sizes, norm an
 and shapes of the weights. ``--keys`` lists them.
 """
 
+import shlex
+from argparse import Namespace
 from pathlib import Path
 
 import repository  # noqa: F401
@@ -16,6 +18,7 @@ from models.inference.architecture import NO_WEIGHTS, guess_network
 from util.errors import UserError, run
 from util.flag_types import ScriptParser
 from util.run import checkpoints
+from util.run.run_summary import to_go_on
 
 
 def main() -> None:
@@ -38,12 +41,12 @@ def describe(path: Path, keys: bool = False) -> list[str]:
     lines = [f"{path}  ({path.stat().st_size / 1e6:.1f} MB)"]
     lines += [f"  {key:<9} {value}" for key, value in trained.about(path).items()]
     if isinstance(content, dict) and "position" in content and "model" in content:  # latest_state.pt
-        at, name = content["position"], content.get("options", {}).get("name", "NAME")
+        at, of_run = content["position"], {"name": "NAME", "checkpoints_dir": "./checkpoints"}
         return [
             *lines,
             f"  state     epoch {at['epoch']}, {at['total_images']} images done, torch {content.get('torch')}",
             f"  networks  {', '.join(content['model']['networks'])}",
-            f"  use       python train.py --name {name} --continue_train",
+            f"  use       {to_go_on(Namespace(**of_run | content.get('options', {})))}",
         ]
     state = checkpoints.read_weights(path, "file")
     numbers = sum(value.numel() for key, value in state.items() if not key.endswith(NO_WEIGHTS))
@@ -58,7 +61,8 @@ def describe(path: Path, keys: bool = False) -> list[str]:
         lines += [f"  network   {network.kind}", f"  flags     {network.command_line()}"]
         lines += [f"  note      {note}" for note in network.notes]
         if network.kind == "generator":
-            lines.append(f"  use       python scripts/translate.py --weights {path} IMAGES --out FOLDER")
+            weights = shlex.quote(str(path))
+            lines.append(f"  use       python scripts/translate.py --weights {weights} IMAGES --out FOLDER")
     bad = checkpoints.not_finite(state)
     if bad:
         lines.append(f"  WARNING   NaN or Inf in {len(bad)} weights, first {bad[0]}")

@@ -452,6 +452,14 @@ def edit(path, **values):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
+def an_empty_list(path):
+    path.write_text("[]")
+
+
+def odd_sources(path):
+    edit(path, sources=None)
+
+
 def negative_size(path):
     edit(path, ngf=-4)
 
@@ -472,8 +480,9 @@ CHECKPOINT_ROWS = [
     *[("latest_state.pt", spoil, RESUME) for spoil in (number, newer, without_version, no_position, odd_position)],
     *[("latest_state.pt", spoil, RESUME) for spoil in (odd_options, no_optimizers, odd_numbers, folder)],
     *[("train_opt.json", spoil, RESUME) for spoil in (garbage, a_list, null_bytes, wrong_values, folder)],
-    *[("train_opt.json", spoil, RESUME) for spoil in (negative_size, number_for_text, list_for_number)],
+    *[("train_opt.json", spoil, RESUME) for spoil in (negative_size, number_for_text, list_for_number, odd_sources)],
     *[("train_opt.json", spoil, TEST) for spoil in (garbage, null_bytes, negative_size, list_for_number)],
+    *[("train_opt.json", spoil, TEST) for spoil in (an_empty_list, odd_sources)],
 ]
 
 

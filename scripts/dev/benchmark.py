@@ -41,7 +41,7 @@ from util import devices
 from util.device_kinds import add_flags
 from util.errors import UserError, run
 from util.files import write_atomic
-from util.flag_types import ScriptParser, file_to_write
+from util.flag_types import ScriptParser, file_to_write, non_negative_int, positive_int
 from util.run.step_graph import StepGraph
 from util.run.stopwatch import Stopwatch
 from util.words import aligned
@@ -241,10 +241,10 @@ def main() -> None:
     add = parser.add_argument
     add("--models", nargs="+", default=["negcut"], help="models to measure")
     add("--settings", default="plain; default", help="flags of train.py, separated by ;")
-    add("--sizes", nargs="+", type=int, default=[128], help="pixels")
-    add("--batches", nargs="+", type=int, default=[1], help="images a step")
-    add("--rounds", type=int, default=10, help="steps of each setting that count")
-    add("--warmup", type=int, default=2, help="steps of each setting before")
+    add("--sizes", nargs="+", type=positive_int, default=[128], help="pixels")
+    add("--batches", nargs="+", type=positive_int, default=[1], help="images a step")
+    add("--rounds", type=positive_int, default=10, help="steps of each setting that count")
+    add("--warmup", type=non_negative_int, default=2, help="steps of each setting before")
     add("--flops", action="store_true", help="count arithmetic instead of time")
     add("--ops", action="store_true", help="count the operations that a GPU is given instead of time")
     add("--inference", action="store_true", help="translation instead of training")

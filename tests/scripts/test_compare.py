@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 import pytest
 from tiny_run import CONTRASTIVE, FLAGS, draw_images
 
+import options
+from models import create_model
 from scripts import compare
 from scripts.data import make_toy_dataset, score_toy
 from util.errors import UserError
@@ -49,6 +51,7 @@ def test_a_budget_of_time_is_train_pys(tmp_path):
         (["--run=a b=", "--images=1"], "NAME of letters"),
         (["--run=a=", "--run=a=--lr 1", "--images=1"], "must differ"),
         (["--run=a=--lr fast", "--images=1"], "--lr"),
+        (["--run=a=--suffix 'x", "--images=1"], "--run a: .*No closing quotation"),
         (["--existing=a=nowhere*"], "no folder there"),
         (["--run=a=", "--images=1", "--seconds_an_image=a=soon"], "--seconds_an_image: must be a number .*'soon'"),
     ],
@@ -66,6 +69,20 @@ def test_a_failed_run_says_where_to_look(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"a_seed0 ended with status 2: error: no space .*logs/a_seed0.txt"):
         compare.main([f"--out={tmp_path}", *arguments])
     assert not (tmp_path / "checkpoints/a_seed0" / compare.FINISHED).exists()
+
+
+def test_a_folder_whose_name_looks_like_a_pattern_and_a_generator_of_another_name(tmp_path):
+    """CycleGAN's netG_A, in a run named as copies of files are."""
+    draw_images(tmp_path / "images", 2, 2, "test")
+    where = [f"--dataroot={tmp_path / 'images'}", f"--checkpoints_dir={tmp_path}", "--name=h2z [1]"]
+    run = options.parse([*where, "--model=cycle_gan", *FLAGS])
+    create_model(run).save_networks("latest")
+    options.save_options(run, tmp_path / "h2z [1]")
+    record = {"epoch": 1, "total_images": 4, "images_per_second": 2.0, "losses": {"G_A": 1.0}}
+    (tmp_path / "h2z [1]/losses.jsonl").write_text(json.dumps(record))
+    opt = parsed(f"--existing=C={tmp_path / 'h2z [1]'}", "--samples=1")
+    [folder] = compare.existing(opt)["C"]
+    assert compare.score_and_show(opt, folder, True).keys() == {"input", "output"}
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from models import networks
 from models.inference.architecture import load_weights
 from scripts.inspect_checkpoint import describe
 from util.errors import UserError
+from util.run.checkpoints import Position
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +29,16 @@ def test_a_generator(tmp_path):
     )
     assert f"{sum(p.numel() for p in generator().parameters()):,} parameters" in text
     assert "translate.py" in text
+
+
+def test_the_commands_can_be_copied(tmp_path):
+    where = {"name": "my run", "checkpoints_dir": str(tmp_path)}
+    weights, state = tmp_path / "of a run.pth", tmp_path / "latest_state.pt"
+    torch.save(generator().state_dict(), weights)
+    torch.save({"position": vars(Position(1)), "model": {"networks": {}}, "options": where}, state)
+    assert f"python scripts/translate.py --weights '{weights}' IMAGES" in describe(weights)[-1]
+    to_go_on = f"python train.py --name 'my run' --checkpoints_dir {tmp_path} --continue_train"
+    assert describe(state)[-1] == f"  use       {to_go_on}"
 
 
 def test_official_files_of_several_kinds_load(tmp_path):

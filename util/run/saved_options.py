@@ -13,9 +13,11 @@ def read_options(folder: Path, otherwise: str) -> dict | None:
     if not path.exists():
         return None
     try:
-        values = dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        raise UserError(f"{path} is not a readable JSON file; restore it, or {otherwise}") from None
+        values = json.loads(path.read_text())
+        if not (isinstance(values, dict) and isinstance(values.get("sources", {}), dict)):
+            raise ValueError("no options")
+    except (OSError, ValueError):
+        raise UserError(f"{path} is not a readable JSON file of options; restore it, or {otherwise}") from None
     return {"sources": _guessed_sources(values)} | values
 
 

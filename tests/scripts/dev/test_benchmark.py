@@ -66,6 +66,12 @@ def test_a_file_whose_folder_is_not_there_is_refused_before_anything_is_measured
         rows(monkeypatch, tmp_path / "none", "--flops")
 
 
+@pytest.mark.parametrize("flag", ["--rounds", "--sizes", "--batches"])
+def test_nothing_cannot_be_measured(flag, monkeypatch, tmp_path):
+    with pytest.raises(UserError, match=f"{flag}: must be a whole number of at least 1"):
+        rows(monkeypatch, tmp_path, flag, "0")
+
+
 def test_loading_needs_images(monkeypatch, tmp_path):
     with pytest.raises(UserError, match="--loading needs --dataroot"):
         rows(monkeypatch, tmp_path, "--loading")
