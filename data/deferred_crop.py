@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from data.base_dataset import draw_corner, draw_flip
+from util.devices import to_device
 from util.images import normalize
 
 
@@ -41,7 +42,7 @@ def draw_window(image: Image.Image, opt) -> Uncropped:
 
 def crop(images: Uncropped, device: torch.device) -> Tensor:
     """float32 (B, C, h, w) in [-1, 1] on ``device``."""
-    pixels = images.pixels.to(device, non_blocking=True)
+    pixels = to_device(images.pixels, device)
     crops = []
     for image, (x, y, side, flip) in zip(pixels, images.windows.tolist(), strict=True):
         part = image[y : y + side, x : x + side] if side else image

@@ -11,6 +11,7 @@ from models.inference.translate import translate
 from models.lifecycle import Lifecycle
 from models.networks import init_net  # noqa: F401  (official model files expect it here)
 from util import precision
+from util.devices import to_device
 from util.errors import UserError
 from util.run.guarded_updates import GuardedUpdates
 
@@ -43,7 +44,8 @@ class BaseModel(Lifecycle, ABC):
         self.gpu_ids = opt.gpu_ids
         self.isTrain = opt.isTrain
         self.device = opt.device
-        self.precision = precision.usable(opt.precision, self.device)
+        self.precision = precision.usable(opt.precision, self.device, opt.sources.get("precision") == "typed")
+        self.layout = precision.usable_layout(opt.channels_last, self.device)
         self.save_dir = Path(opt.checkpoints_dir) / opt.name
         self.loss_names: list[str] = []
         self.model_names: list[str] = []
@@ -108,8 +110,7 @@ class BaseModel(Lifecycle, ABC):
 
     def on_device(self, images: Tensor) -> Tensor:
         """Images of a batch, on the model's device and in its memory layout."""
-        layout = torch.channels_last if self.opt.channels_last else torch.preserve_format
-        return images.to(self.device, non_blocking=True, memory_format=layout)
+        return to_device(images, self.device, self.layout)
 
     def generator(self) -> nn.Module:
         """The network that translates in ``--direction``; CycleGAN's and files after it call it ``netG_A``."""

@@ -13,7 +13,7 @@ from models.networks.blocks import make_channels_last
 from models.networks.sync_norm import normalizes_alone
 from models.schedulers import get_scheduler, step_schedules
 from util import precision
-from util.devices import keep_memory, wide
+from util.devices import keep_memory, lacks_for_compiling, wide
 from util.errors import UserError, warn
 from util.flag_types import sizes_repeat
 from util.images import im2tensor
@@ -85,13 +85,16 @@ class Lifecycle:
         if self.isTrain:
             keep_memory(self.device)
         precision.run_networks_in(self.precision, self.device, *networks)
-        for net in networks if opt.channels_last else ():
+        for net in networks if self.layout is torch.channels_last else ():
             make_channels_last(net)
         if opt.compile:
             self.compile_networks()
 
     def compile_networks(self) -> None:
         """Each network's ``entries``, but for those of ``not_compiled``, which is said."""
+        lacks = lacks_for_compiling(self.device)
+        if lacks:
+            return warn(f"--compile is left out: it needs {lacks}")
         left_out = self.not_compiled()
         for name, net in self.networks().items():
             if name not in left_out:
@@ -156,9 +159,8 @@ class Lifecycle:
                 if left_out:
                     warn(f"the {phase} step had a NaN or Inf and was left out; images: {', '.join(map(repr, paths))}")
         values = {name: getattr(self, "loss_" + name) for name in self.loss_names if hasattr(self, "loss_" + name)}
-        tensors = [
-            torch.as_tensor(v, device=self.device).detach().to(wide(self.device)).mean() for v in values.values()
-        ]
+        kind = {"dtype": wide(self.device), "device": self.device}
+        tensors = [torch.as_tensor(value, **kind).detach().mean() for value in values.values()]
         return dict(zip(values, torch.stack(tensors).tolist(), strict=True)) if tensors else {}
 
     def print_networks(self, verbose: bool) -> None:

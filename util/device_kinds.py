@@ -15,7 +15,9 @@ class Kind:
     tf32: bool = False
     graphs: bool = False  # recorded steps
     compiles: bool = False  # whether compiling pays, for --fast
-    pins: bool = True  # copies from pinned memory of the host need not be waited for
+    pins: bool = True  # copies from pinned memory of the host need not be waited for; where none is, all have to be
+    channels_last: bool = True  # gradients are right in this layout
+    skips: bool = True  # fused Adam leaves a step out by itself where ``found_inf`` says so
     launches: bool = True  # an operation costs a launch, so few large ones win; a CPU's caches want small ones
     untried: bool = False  # no run of this project on one is known
 
@@ -23,8 +25,9 @@ class Kind:
 KINDS = {
     "cpu": Kind(pins=False, launches=False),
     "cuda": Kind(tf32=True, graphs=True, compiles=True),  # NVIDIA, and AMD by way of ROCm
-    "xpu": Kind(untried=True),  # Intel
-    "mps": Kind(double=False, bf16=False, pins=False, untried=True),  # Apple
+    "xpu": Kind(double=False, untried=True),  # Intel, whose Arc cards have no float64
+    # Apple. Of older torch gradients of norms in channels-last are wrong there, and Adam takes no notice of found_inf.
+    "mps": Kind(double=False, bf16=False, pins=False, channels_last=False, skips=False, untried=True),
 }
 
 

@@ -1,10 +1,15 @@
 """Which processor runs the networks, and what its kind can do. Nothing else in the program names a kind of device."""
 
 import ctypes
+import importlib.util
+import os
+import shutil
 import sys
+import sysconfig
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -33,8 +38,9 @@ def accelerator() -> tuple[str, int]:
 
     A build of torch serves one kind: cuda, else xpu, else mps.
     """
-    found, count = torch.accelerator.current_accelerator(), torch.accelerator.device_count()
-    return (found.type, count) if found is not None and count else ("cpu", 0)
+    count = torch.accelerator.device_count()
+    found = torch.accelerator.current_accelerator() if count else None  # torch 2.6 raises where there is none
+    return (found.type, count) if found is not None else ("cpu", 0)
 
 
 def choose_device(gpu_ids: str | None, kind: str | None) -> torch.device:
@@ -90,9 +96,20 @@ def make_current(device: torch.device) -> None:
     getattr(torch.accelerator, name)(device.index or 0)
 
 
+def to_device(tensor: torch.Tensor, device: torch.device, layout=torch.preserve_format) -> torch.Tensor:
+    """``tensor.to(device)``, not waited for where that is safe: without pinned memory Apple's copy reads the host's at
+    a time when it may hold something else already."""
+    return tensor.to(device, non_blocking=kind_of(device).pins, memory_format=layout)
+
+
 def from_host(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A copy on ``device`` that is not waited for: by way of pinned memory, which alone allows it."""
-    return (tensor.pin_memory() if kind_of(device).pins else tensor).to(device, non_blocking=True)
+    """The same by way of pinned memory, which alone allows not to wait."""
+    return to_device(tensor.pin_memory() if kind_of(device).pins else tensor, device)
+
+
+def layout(device: torch.device) -> torch.memory_format:
+    """How images and filters of a translation lie on ``device``: with channels innermost where that works."""
+    return torch.channels_last if kind_of(device).channels_last else torch.contiguous_format
 
 
 def to_host_later(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
@@ -161,7 +178,25 @@ def peak_memory() -> int | None:
 def free_memory(device: torch.device) -> int | None:
     """Bytes; None where the device does not tell, or shares the host's memory."""
     ask = getattr(_module(device), "mem_get_info", None) if device.type != "cpu" else None
-    return ask(device)[0] if ask else None
+    try:
+        return ask(device)[0] if ask else None
+    except RuntimeError:  # Intel's integrated ones
+        return None
+
+
+def lacks_for_compiling(device: torch.device) -> str:
+    """What ``torch.compile`` would miss in the first step on an NVIDIA or AMD GPU; nothing on other devices."""
+    if device.type != "cuda":
+        return ""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton, which torch brings along on Linux (elsewhere: pip install triton-windows)"
+    if not torch.version.hip and torch.cuda.get_device_capability(device) < (7, 0):
+        return "a GPU of compute capability 7.0 or newer"
+    if sys.platform == "linux" and not any(map(shutil.which, [os.environ.get("CC", "gcc"), "gcc", "clang"])):
+        return "a C compiler, such as gcc"
+    if sys.platform == "linux" and not Path(sysconfig.get_path("include"), "Python.h").exists():
+        return "Python's headers (python3-dev)"
+    return ""
 
 
 def _module(device: torch.device):

@@ -137,8 +137,8 @@ def check_weights(networks: dict[str, torch.nn.Module]) -> None:
     """``UserError`` on every rank where a network's weights are not those of rank 0."""
     if not is_distributed():
         return
-    sums = {name: sum(p.detach().double().abs().sum() for p in net.parameters()) for name, net in networks.items()}
-    sums = {name: float(value) for name, value in sums.items()}
+    weights = {name: [p.detach().cpu().double() for p in net.parameters()] for name, net in networks.items()}
+    sums = {name: sum(float(weight.abs().sum()) for weight in each) for name, each in weights.items()}
     wanted = broadcast(sums)
     wrong = [name for name in sums if abs(sums[name] - wanted[name]) > 1e-6 * abs(wanted[name])]
     if any_rank(bool(wrong)):

@@ -3,12 +3,13 @@ gradients of losses stay fp32."""
 
 import os
 from contextlib import contextmanager, nullcontext
+from inspect import signature
 from types import MethodType
 
 import torch
 from torch import nn
 
-from util.devices import kind_of
+from util.devices import kind_of, lacks_for_compiling, layout
 from util.errors import UserError, warn
 
 
@@ -69,12 +70,22 @@ def to_half(name: str, values: torch.Tensor) -> torch.Tensor:
 def usable(precision: str, device: torch.device, asked_for: bool = True) -> str:
     """The precision that ``device`` will run in. ``UserError`` where tf32 was ``asked_for`` and there is none."""
     kind = kind_of(device)
-    if {"fp32": True, "tf32": kind.tf32, "bf16": kind.bf16}[precision]:
+    # A GPU that would compute bf16 by way of fp32 has no convolutions for it.
+    bf16 = kind.bf16 and (device.type == "cpu" or has_fast_bf16(device))
+    if {"fp32": True, "tf32": kind.tf32, "bf16": bf16}[precision]:
         return precision
     if precision == "tf32" and asked_for:
         raise UserError("--precision tf32 is a mode of NVIDIA GPUs; on this device use fp32 or bf16")
     warn(f"--precision {precision} is left out: {device.type} has none that is known to work here; fp32 is used")
     return "fp32"
+
+
+def usable_layout(channels_last: bool, device: torch.device) -> torch.memory_format:
+    """That of images and filters in training: the one asked for, else as they come where every layout works."""
+    works = kind_of(device).channels_last
+    if channels_last and not works:
+        warn(f"--channels_last is left out: with it {device.type} has given wrong gradients")
+    return torch.preserve_format if works and not channels_last else layout(device)
 
 
 def configure(precision: str, sizes_repeat: bool) -> None:
@@ -101,8 +112,11 @@ def configured(precision: str):
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether ``device`` computes bf16 natively, rather than by way of fp32."""
     if device.type != "cpu":
-        ask = getattr(torch.get_device_module(device.type), "is_bf16_supported", None)
-        return kind_of(device).bf16 and bool(ask and ask(including_emulation=False))
+        if not kind_of(device).bf16:
+            return False
+        ask = torch.get_device_module(device.type).is_bf16_supported
+        by_itself = {"including_emulation": False} if signature(ask).parameters else {}  # xpu's takes it from 2.8 on
+        return ask(**by_itself)
     check = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
     return bool(check and check()) and _has_cpu_flag("avx512_bf16", "amx_bf16", "bf16")
 
@@ -115,7 +129,12 @@ def fast_settings(device: torch.device) -> dict[str, str | bool]:
     """
     kind, fast_bf16 = kind_of(device), has_fast_bf16(device)
     precision = "bf16" if fast_bf16 else "tf32" if kind.tf32 else "fp32"
-    return {"channels_last": fast_bf16 or device.type != "cpu", "compile": kind.compiles, "precision": precision}
+    channels_last = kind.channels_last and (fast_bf16 or device.type != "cpu")
+    return {
+        "channels_last": channels_last,
+        "compile": kind.compiles and not lacks_for_compiling(device),
+        "precision": precision,
+    }
 
 
 def _has_cpu_flag(*names: str) -> bool:

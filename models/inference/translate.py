@@ -2,7 +2,7 @@
 translate.py and notebooks come through here, so that all give the same bytes for the same image.
 
 - precision: what the network was set to (util/precision.py)
-- layout: channels last, whatever the weights' is
+- layout: channels last where the device takes it, whatever the weights' is
 - batch norm that takes its statistics from what it sees: one image at a time, so that a batch mixes nothing
 - StyleGAN2's noise: one fixed map (FixedNoise)
 - no gradients
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.inference.tiling import FixedNoise, Tick, reach, translate_tiles
+from util.devices import layout
 from util.errors import UserError
 from util.images import normalize, to_bytes
 
@@ -94,7 +95,7 @@ def _on_device(part, device: torch.device):
     if not isinstance(part, Tensor) or part.dim() != 4:
         return part
     # Copied even where it seems to lie right: with one channel strides are ambiguous, and libraries choose by them.
-    return torch.empty_like(part, device=device, memory_format=torch.channels_last).copy_(part)
+    return torch.empty_like(part, device=device, memory_format=layout(device)).copy_(part)
 
 
 def _join(results: list):

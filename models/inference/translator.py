@@ -155,7 +155,8 @@ def load_experiment(folder: Path, epoch: str | int, name: str | None, device: to
     opt = Namespace(**saved)
     by_fast = opt.sources.get("precision") == "--fast"  # which chooses anew, for this device
     own_precision = str(fast_settings(device)["precision"] if by_fast else saved.get("precision", "fp32"))
-    opt.isTrain, opt.gpu_ids, opt.device, opt.precision = False, [], torch.device("cpu"), "fp32"
+    opt.isTrain, opt.gpu_ids, opt.device = False, [], torch.device("cpu")
+    opt.precision, opt.channels_last = "fp32", False  # are the caller's affair
     model = find_model_using_name(opt.model)(opt)
     model.see_first_batch([dummy_batch(opt)])
     own = name and name != "G_ema"  # the average is of what translates, which CycleGAN calls G_A

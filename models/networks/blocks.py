@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from models.networks.cpu_kernels import Halve, is_channels_last
 from models.networks.sync_norm import SyncBatchNorm
-from util.devices import kind_of
+from util.devices import kind_of, layout
 from util.errors import UserError
 from util.flag_types import norm_name
 from util.precision import no_autocast
@@ -59,7 +59,7 @@ def make_channels_last(net: nn.Module) -> None:
     """Weights of convolutions with their channels innermost (``net.to`` refuses StyleGAN2's, of five dimensions)."""
     for weight in net.parameters():
         if weight.dim() == 4:
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+            weight.data = weight.data.contiguous(memory_format=layout(weight.device))
 
 
 def get_norm_layer(norm_type: str = "instance") -> NormLayer:

@@ -76,8 +76,7 @@ class Step:
         self.model.setup(opt)
         shape = (case.batch, 3, case.size, case.size)
         images = {side: torch.rand(shape, device=self.model.device) * 2 - 1 for side in "AB"}
-        if opt.channels_last:
-            images = {side: image.to(memory_format=torch.channels_last) for side, image in images.items()}
+        images = {side: self.model.on_device(image) for side, image in images.items()}
         self.images = images | {side + "_paths": [""] * case.batch for side in "AB"}
         if self.plain:
             self.take = PlainStep(self.model, norm="torch").optimize_parameters

@@ -202,7 +202,7 @@ def test_tf32_needs_a_gpu():
 
 
 def test_fast_chooses_for_the_machine_and_given_flags_win(tmp_path, monkeypatch):
-    model = SimpleNamespace(device=torch.device("cpu"))
+    model = SimpleNamespace(device=torch.device("cpu"), layout=torch.preserve_format)
     for has_bf16, model.precision in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(precision, "has_fast_bf16", lambda device, has=has_bf16: has)
         opt = options_of(tmp_path, "--fast")

@@ -3,6 +3,8 @@
 
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from drawn_family import pair_batch
 from made_up_device import NAME, OnDevice, start
 from ranks import run_ranks
 from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import options
 from models import create_model
@@ -66,12 +69,48 @@ def lies_on(model, kind):
     return {tensor.device.type for tensor in tensors} == {kind}
 
 
+class Taken(TorchDispatchMode):
+    """``names`` of the operations of ATen."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.namespace == "aten":
+            self.names.add(func._schema.name[6:] + f".{func._schema.overload_name}".rstrip("."))
+        return func(*args, **(kwargs or {}))
+
+
+@cache
+def torchs_table() -> dict:
+    yaml = pytest.importorskip("yaml")
+    torchgen = pytest.importorskip("torchgen")
+    file = Path(torchgen.__file__).parent / "packaged/ATen/native/native_functions.yaml"
+    rows = yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return {row["func"].partition("(")[0]: row for row in rows}
+
+
+def is_written(operation: str, kind: str) -> bool:
+    """Whether torch's table of operations has this one for this kind of device."""
+    row = torchs_table()[operation]
+    written = {key.strip() for keys in row.get("dispatch", {}) for key in keys.split(",")}
+    if kind in written or not written and "structured_delegate" not in row:
+        return True
+    return any(key.startswith("Composite") for key in written) or (
+        "structured_delegate" in row and is_written(row["structured_delegate"], kind)
+    )
+
+
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_on_meta_every_tensor_is_on_the_device(setting, as_device, tmp_path):
     as_device("meta")
     model, batch = make(tmp_path, SETTINGS[setting], "0")
-    train(model, batch)
+    with Taken() as taken:
+        train(model, batch)
+        model.translate(batch["A"])
     assert lies_on(model, "meta")
+    assert not {(name, kind) for name in taken.names for kind in ("XPU", "MPS") if not is_written(name, kind)}
 
 
 LOSSES = [

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from drawn_family import options_of
+from drawn_family import options_of, pair_batch
 
 import options
+from data.deferred_crop import Uncropped, crop
 from models import create_model
+from models.inference.translator import pixels_at_once
 from util import devices, precision
 from util.device_kinds import KINDS
 from util.devices import choose_device, kind_of
@@ -25,7 +27,13 @@ def machine(monkeypatch):
 
     def has(kind, count):
         current = []
-        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(kind) if count else None)
+
+        def found():
+            if not count:
+                raise RuntimeError("Cannot access accelerator device when none is available.")  # as torch 2.6 does
+            return torch.device(kind)
+
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", found)
         monkeypatch.setattr(torch.accelerator, "device_count", lambda: count)
         for name in ("set_device_index", "set_device_idx"):
             monkeypatch.setattr(torch.accelerator, name, current.append, raising=False)
@@ -105,9 +113,11 @@ def test_options_hold_the_device_and_save_none(machine, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_kind_lacks_is_chosen_away_and_said_once(kind, machine, capsys):
+def test_what_a_kind_lacks_is_chosen_away_and_said_once(kind, machine, monkeypatch, capsys):
     offers, device = KINDS[kind], torch.device(kind)
     machine(kind, 1)
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: offers.bf16)
+    monkeypatch.setattr(precision, "lacks_for_compiling", lambda device: "")
     assert precision.usable("bf16", device) == ("bf16" if offers.bf16 else "fp32")
     assert capsys.readouterr().err.count("--precision bf16 is left out") == (not offers.bf16)
     if offers.tf32:
@@ -115,9 +125,92 @@ def test_what_a_kind_lacks_is_chosen_away_and_said_once(kind, machine, capsys):
     else:
         with pytest.raises(UserError, match="--precision tf32"):
             precision.usable("tf32", device)
-    assert devices.wide(device) == (torch.float64 if kind != "mps" else torch.float32)
+    assert devices.wide(device) == (torch.float32 if kind in ("mps", "xpu") else torch.float64)
     fast = precision.fast_settings(device)
     assert fast["compile"] == offers.compiles and (offers.bf16 or fast["precision"] != "bf16")
+    assert fast["channels_last"] == (kind != "mps")
+    last = precision.usable_layout(True, device) is torch.channels_last
+    assert last == offers.channels_last != capsys.readouterr().err.count("--channels_last is left out")
+    assert precision.usable_layout(False, device) is not torch.channels_last
+
+
+def test_a_gpu_without_bf16_of_its_own_computes_in_fp32(monkeypatch, capsys):
+    for native in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, own=native: own)
+        assert precision.usable("bf16", torch.device("cuda")) == ("bf16" if native else "fp32")
+    assert capsys.readouterr().err.count("--precision bf16 is left out") == 1
+    monkeypatch.setattr(torch.xpu, "is_bf16_supported", lambda: True)  # before torch 2.8
+    assert precision.has_fast_bf16(torch.device("xpu"))
+
+
+@pytest.mark.parametrize(
+    "missing, says",
+    [
+        ("triton", "Triton"),
+        ("capability", "compute capability"),
+        ("gcc", "a C compiler"),
+        ("headers", "Python's headers"),
+    ],
+)
+def test_what_compiling_lacks_is_told_and_left_out(missing, says, monkeypatch, tmp_path, capsys):
+    device, missed = torch.device("cuda"), []
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if "triton" in missed else name)
+    capability = {True: (6, 1), False: (7, 5)}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability["capability" in missed])
+    monkeypatch.setattr("shutil.which", lambda name: None if "gcc" in missed else name)
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert not devices.lacks_for_compiling(device) and precision.fast_settings(device)["compile"]
+    missed.append(missing)
+    if missing == "headers":
+        (tmp_path / "Python.h").unlink()
+    assert says in devices.lacks_for_compiling(device) and not precision.fast_settings(device)["compile"]
+    monkeypatch.setattr("models.lifecycle.lacks_for_compiling", lambda _: devices.lacks_for_compiling(device))
+    model = made(tmp_path, "--model", "cut", "--compile")
+    assert f"--compile is left out: it needs {devices.lacks_for_compiling(device)}" in capsys.readouterr().err
+    assert not any(net._compiled_call_impl for net in model.networks().values())
+
+
+def made(folder, *flags):
+    small = "--netG resnet_4blocks --ngf 2 --ndf 2 --netF_nc 4 --num_patches 4 --netD pixel --nce_layers 0,4".split()
+    model = create_model(opt := options_of(folder, *flags, *small))
+    model.setup(opt)
+    return model
+
+
+def test_a_step_with_what_apples_devices_lack(tmp_path, monkeypatch, capsys):
+    """By their row of the table, on the CPU: nothing is sent without waiting for it, nothing lies channels-last, and a
+    step with NaN is left out although Adam takes no notice of ``found_inf``."""
+    monkeypatch.setitem(KINDS, "cpu", KINDS["mps"])
+    adam, to, sent = torch._fused_adam_, torch.Tensor.to, []
+    monkeypatch.setattr(torch, "_fused_adam_", lambda *x, **settings: adam(*x, **settings | {"found_inf": None}))
+
+    def noted(tensor, *where, non_blocking=False, **settings):
+        sent.append(non_blocking)
+        return to(tensor, *where, **settings)
+
+    monkeypatch.setattr(torch.Tensor, "to", noted)
+    model = made(tmp_path, "--model", "negcut", "--channels_last")
+    crop(Uncropped(torch.zeros(1, 8, 8, 3, dtype=torch.uint8), torch.tensor([[0, 0, 4, 0]])), model.device)
+    model.step(pair_batch([0], 16))
+    images = [model.real_A, *(p for net in model.networks().values() for p in net.parameters())]
+    assert all(x.is_contiguous() for x in images)
+    before = [p.clone() for net in model.networks().values() for p in net.parameters()]
+    model.step({k: v * float("nan") if k in "AB" else v for k, v in pair_batch([0], 16).items()})
+    after = [p for net in (model.netG, model.netD, model.netN) for p in net.parameters()]
+    assert all(p.isfinite().all() for p in after) and torch.equal(before[0], after[0])
+    assert len(sent) > 10 and not any(sent)
+    assert "--channels_last is left out" in capsys.readouterr().err
+
+
+def test_memory_that_a_device_does_not_tell(monkeypatch):
+    def refuse(device):
+        raise RuntimeError("The device doesn't support querying the available free memory.")
+
+    monkeypatch.setattr(torch.xpu, "mem_get_info", refuse)
+    assert devices.free_memory(torch.device("xpu")) is None and pixels_at_once(torch.device("xpu")) == 1024
 
 
 def test_an_unknown_kind_offers_what_all_have():
@@ -125,13 +218,17 @@ def test_an_unknown_kind_offers_what_all_have():
     assert not (offers.tf32 or offers.graphs or offers.bf16 or offers.pins) and offers.untried
 
 
-def test_the_summary_tells_what_has_not_been_tried():
-    opt = SimpleNamespace(channels_last=True, compile=False, fast=False, world_size=1)
-    model = SimpleNamespace(device=torch.device("mps:0"), precision="fp32")
+def test_the_summary_tells_what_has_not_been_tried(monkeypatch):
+    opt = SimpleNamespace(compile=True, fast=True, world_size=1)
+    model = SimpleNamespace(device=torch.device("mps:0"), precision="fp32", layout=torch.preserve_format)
     said = run_summary.device(opt, model)
-    assert said == "mps:0, fp32, channels_last, mps has not been tried by this project yet, --device cpu has"
+    assert said == "mps:0, fp32, compile, mps has not been tried by this project yet, --device cpu has"
     model.device = torch.device("cpu")
     assert "tried" not in run_summary.device(opt, model)
+    monkeypatch.setattr(devices, "lacks_for_compiling", lambda device: "Triton")
+    model.layout = torch.channels_last
+    said = run_summary.device(opt, model)
+    assert "channels_last, not compiled, which needs Triton" in said and "compile," not in said
 
 
 def test_losses_are_read_without_float64_where_there_is_none(tmp_path, monkeypatch):

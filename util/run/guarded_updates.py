@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from util import distributed
+from util.devices import kind_of
 from util.run import votes
 
 
@@ -34,8 +35,9 @@ class GuardedUpdates:
             votes.came_back(distributed.average_gradients(grads, votes.of_this_rank()))
             bad = not_finite(grads)
         self.pending.append(Update(phase, image_paths, bad, bad_here))
+        skips = kind_of(bad.device).skips
         for optimizer in optimizers:
-            if getattr(optimizer, "_step_supports_amp_scaling", False):  # fused ones read it on the device
+            if getattr(optimizer, "_step_supports_amp_scaling", False) and skips:  # fused ones read it on the device
                 optimizer.found_inf = bad
                 optimizer.step()
             elif not bad:

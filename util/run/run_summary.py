@@ -92,14 +92,18 @@ def sizes(opt) -> str:
 def device(opt, model) -> str:
     """``cuda:0 (NVIDIA H100), bf16 inside the networks, fp32 for outputs and losses, channels_last``; ``cpu, fp32, 4
     threads``."""
+    lacks = devices.lacks_for_compiling(model.device)
     parts = [
         devices.describe(model.device),
         ARITHMETIC.get(model.precision, model.precision),
-        *(flag for flag in ("channels_last", "compile") if getattr(opt, flag)),
+        *(["channels_last"] if model.layout is torch.channels_last else []),
+        *(["compile"] if opt.compile and not lacks else []),
     ]
+    if opt.fast and lacks:
+        parts.append(f"not compiled, which needs {lacks}")
     if model.device.type == "cpu":
         parts.append(plural(torch.get_num_threads(), "thread"))
-        if opt.fast and (model.precision, opt.channels_last) == ("fp32", False):
+        if opt.fast and (model.precision, model.layout) == ("fp32", torch.preserve_format):
             parts.append("--fast changes nothing on a processor without fast bf16")
     if devices.kind_of(model.device).untried:
         parts.append(f"{model.device.type} has not been tried by this project yet, --device cpu has")
