@@ -49,77 +49,11 @@ class Step:
 
 
 class CUTModel(BaseModel):
-    @staticmethod
-    def modify_commandline_options(parser, is_train: bool):
-        CUTModel.add_contrastive_options(parser)
-        parser.add_argument("--CUT_mode", default="CUT", choices=["CUT", "cut", "FastCUT", "fastcut"], help="preset")
-        opt, _ = parser.parse_known_args()
-        parser.set_defaults(nce_idt=True, lambda_NCE=1.0, pool_size=0)
-        if opt.CUT_mode.lower() == "fastcut":
-            parser.set_defaults(**FAST)
-        return parser
-
-    @staticmethod
-    def add_contrastive_options(parser) -> None:
-        """The flags of every contrastive model."""
-        add = parser.add_argument
-        add("--lambda_GAN", type=non_negative, default=1.0, help="weight of the adversarial loss GAN(G(X))")
-        add("--lambda_NCE", type=non_negative, default=1.0, help="weight of the contrastive loss NCE(G(X), X)")
-        add("--nce_idt", **SWITCH, default=False, help="also NCE(G(Y), Y), the identity loss")
-        add("--nce_layers", type=layer_list, default="0,4,8,12,16", help="G's layers whose features are compared")
-        add("--nce_includes_all_negatives_from_minibatch", **SWITCH, default=False,
-            help="negatives from all images of the batch, for small crops")  # fmt: skip
-        netF = ["sample", "reshape", "mlp_sample"]
-        add("--netF", default="mlp_sample", choices=netF, help="how features are projected")
-        add("--netF_nc", type=positive_int, default=256, help="channels of the projection")
-        add("--nce_T", type=positive, default=0.07, help="temperature of the contrastive loss")
-        add("--num_patches", type=non_negative_int, default=256, help="patches a layer; 0: all positions")
-        hard_negatives.add_options(parser)
-        add("--flip_equivariance", **SWITCH, default=False,
-            help="mirror G's input in half of the steps and compare mirrored features")  # fmt: skip
-
-    def __init__(self, opt):
-        super().__init__(opt)
-        self.loss_names = ["G_GAN", "D_real", "D_fake", "G", "NCE"]
-        self.visual_names = ["real_A", "fake_B", "real_B"]
-        self.statistics: dict[str, Tensor] = {}
-        self.steps_without_contrast = torch.zeros((), device=self.device)  # in a row
-        self.nce_layers = [int(layer) for layer in opt.nce_layers.split(",")]
-        if opt.nce_idt and self.isTrain:
-            self.loss_names.append("NCE_Y")
-            self.visual_names.append("idt_B")
-        if self.isTrain and (opt.nce_idt or opt.lambda_NCE > 0) and opt.input_nc != opt.output_nc:
-            raise UserError(
-                f"--nce_idt and the contrastive loss feed images of --output_nc {opt.output_nc} to G, which takes "
-                f"--input_nc {opt.input_nc}: give both the same value, or --nce_idt false --lambda_NCE 0"
-            )
-
-        self.model_names = ["G", "F", "D"] if self.isTrain else ["G"]
-        self.netG = networks.create_G(opt)
-        if not self.isTrain:
-            return
-        self.netF = networks.create_F(opt, self.netG.feature_channels(self.nce_layers))
-        self.netD = networks.create_D(opt, opt.output_nc)
-        self.criterionGAN = GANLoss(opt.gan_mode).to(self.device)
-        self.contrast = hard_negatives.choose_loss(opt, self.device)
-        if opt.lambda_SRC > 0:
-            self.loss_names.append("SRC")
-        self.optimizer_G = self.adam(self.netG)
-        self.optimizer_D = self.adam(self.netD)
-        self.optimizers = [self.optimizer_G, self.optimizer_D]
-        if self.netF.use_mlp:
-            self.optimizer_F = self.adam(self.netF)
-            self.optimizers.append(self.optimizer_F)
-
-    @cached_property  # so that a subclass may assign to it
-    def repeatable(self) -> bool:
-        return not self.opt.flip_equivariance
-
     def optimize_parameters(self) -> None:
         """One step: translate -> D -> G, F."""
         step = self.forward()
-        self.report(self.update_D(step))
-        self.report(self.update_G_and_F(step))
+        self.report(self.update_D(step))  # min_D (GAN(D(x'), fake) + GAN(D(y), real)) / 2
+        self.report(self.update_G_and_F(step))  # min_G,F GAN(D(x'), real) + NCE
 
     def forward(self) -> Step | None:
         """One pass of G over [x; y] gives the translations and the sources' features, one encoder pass over the
@@ -130,11 +64,13 @@ class CUTModel(BaseModel):
         opt = self.opt
         sources = [self.real_A, self.real_B] if opt.nce_idt else [self.real_A]
         mirrored = opt.flip_equivariance and self.draw_flip()
-        one_size = len({images.shape[2:] for images in sources}) == 1
-        together = [sources] if one_size else [[images] for images in sources]  # as --preprocess none leaves them
-        passes = [self.encode(images, mirrored) for images in together]
-        translations = [images for fakes, _ in passes for images in fakes]
-        branches = [branch for _, encoded in passes for branch in encoded]
+        one_size = len({images.shape[2:] for images in sources}) == 1  # which --preprocess none does not see to
+        translations: list[Tensor] = []
+        branches: list[Branch] = []
+        for together in [sources] if one_size else [[images] for images in sources]:
+            fakes, encoded = self.encode(together, mirrored)
+            translations += fakes
+            branches += encoded
         fake_B, idt_B = translations if opt.nce_idt else (translations[0], None)
         self.fake_B = fake_B.detach()  # for those who look
         if opt.nce_idt:
@@ -234,6 +170,19 @@ class CUTModel(BaseModel):
             return {}
         return {"SRC": self.opt.lambda_SRC * hard_negatives.semantic_relation_loss(*pairs[0])}
 
+    def negatives_reach_source(self) -> bool:
+        """Whether gradient flows from the negatives into the source's features."""
+        return False
+
+    def draw_patch_ids(self, phase: str, branch: int, layer: int, positions: int) -> Tensor:
+        """``num_patches`` different positions (all where there are no more), the same for every image of the batch."""
+        count = min(self.opt.num_patches or positions, positions)
+        ids = self.rng.choice(positions, count, replace=False, shuffle=False)
+        return from_host(torch.from_numpy(ids), self.device)
+
+    def draw_flip(self) -> bool:
+        return self.rng.random() < 0.5
+
     def set_epoch(self, epoch: int) -> None:
         """hDCE's curriculum."""
         super().set_epoch(epoch)
@@ -258,18 +207,71 @@ class CUTModel(BaseModel):
         values = torch.stack([v.float() for v in self.statistics.values()]).tolist() if self.statistics else []
         return dict(zip(self.statistics, values, strict=True))
 
-    def negatives_reach_source(self) -> bool:
-        """Whether gradient flows from the negatives into the source's features."""
-        return False
+    def __init__(self, opt):
+        super().__init__(opt)
+        self.loss_names = ["G_GAN", "D_real", "D_fake", "G", "NCE"]
+        self.visual_names = ["real_A", "fake_B", "real_B"]
+        self.statistics: dict[str, Tensor] = {}
+        self.steps_without_contrast = torch.zeros((), device=self.device)  # in a row
+        self.nce_layers = [int(layer) for layer in opt.nce_layers.split(",")]
+        if opt.nce_idt and self.isTrain:
+            self.loss_names.append("NCE_Y")
+            self.visual_names.append("idt_B")
+        if self.isTrain and (opt.nce_idt or opt.lambda_NCE > 0) and opt.input_nc != opt.output_nc:
+            raise UserError(
+                f"--nce_idt and the contrastive loss feed images of --output_nc {opt.output_nc} to G, which takes "
+                f"--input_nc {opt.input_nc}: give both the same value, or --nce_idt false --lambda_NCE 0"
+            )
 
-    def draw_patch_ids(self, phase: str, branch: int, layer: int, positions: int) -> Tensor:
-        """``num_patches`` different positions (all where there are no more), the same for every image of the batch."""
-        count = min(self.opt.num_patches or positions, positions)
-        ids = self.rng.choice(positions, count, replace=False, shuffle=False)
-        return from_host(torch.from_numpy(ids), self.device)
+        self.model_names = ["G", "F", "D"] if self.isTrain else ["G"]
+        self.netG = networks.create_G(opt)
+        if not self.isTrain:
+            return
+        self.netF = networks.create_F(opt, self.netG.feature_channels(self.nce_layers))
+        self.netD = networks.create_D(opt, opt.output_nc)
+        self.criterionGAN = GANLoss(opt.gan_mode).to(self.device)
+        self.contrast = hard_negatives.choose_loss(opt, self.device)
+        if opt.lambda_SRC > 0:
+            self.loss_names.append("SRC")
+        self.optimizer_G = self.adam(self.netG)
+        self.optimizer_D = self.adam(self.netD)
+        self.optimizers = [self.optimizer_G, self.optimizer_D]
+        if self.netF.use_mlp:
+            self.optimizer_F = self.adam(self.netF)
+            self.optimizers.append(self.optimizer_F)
 
-    def draw_flip(self) -> bool:
-        return self.rng.random() < 0.5
+    @cached_property  # so that a subclass may assign to it
+    def repeatable(self) -> bool:
+        return not self.opt.flip_equivariance
+
+    @staticmethod
+    def modify_commandline_options(parser, is_train: bool):
+        CUTModel.add_contrastive_options(parser)
+        parser.add_argument("--CUT_mode", default="CUT", choices=["CUT", "cut", "FastCUT", "fastcut"], help="preset")
+        opt, _ = parser.parse_known_args()
+        parser.set_defaults(nce_idt=True, lambda_NCE=1.0, pool_size=0)
+        if opt.CUT_mode.lower() == "fastcut":
+            parser.set_defaults(**FAST)
+        return parser
+
+    @staticmethod
+    def add_contrastive_options(parser) -> None:
+        """The flags of every contrastive model."""
+        add = parser.add_argument
+        add("--lambda_GAN", type=non_negative, default=1.0, help="weight of the adversarial loss GAN(G(X))")
+        add("--lambda_NCE", type=non_negative, default=1.0, help="weight of the contrastive loss NCE(G(X), X)")
+        add("--nce_idt", **SWITCH, default=False, help="also NCE(G(Y), Y), the identity loss")
+        add("--nce_layers", type=layer_list, default="0,4,8,12,16", help="G's layers whose features are compared")
+        add("--nce_includes_all_negatives_from_minibatch", **SWITCH, default=False,
+            help="negatives from all images of the batch, for small crops")  # fmt: skip
+        netF = ["sample", "reshape", "mlp_sample"]
+        add("--netF", default="mlp_sample", choices=netF, help="how features are projected")
+        add("--netF_nc", type=positive_int, default=256, help="channels of the projection")
+        add("--nce_T", type=positive, default=0.07, help="temperature of the contrastive loss")
+        add("--num_patches", type=non_negative_int, default=256, help="patches a layer; 0: all positions")
+        hard_negatives.add_options(parser)
+        add("--flip_equivariance", **SWITCH, default=False,
+            help="mirror G's input in half of the steps and compare mirrored features")  # fmt: skip
 
 
 def by_batch(features: list[Tensor], count: int) -> list[list[Tensor]]:

@@ -28,8 +28,6 @@ MOMENTUM = 0.9
 
 
 class NEGCUTModel(CUTModel):
-    repeatable = CUTModel.repeatable  # said anew by each class: see BaseModel
-
     def optimize_parameters(self) -> None:
         """One step: translate -> D -> N -> G, F -> F_."""
         step = self.forward()
@@ -42,7 +40,7 @@ class NEGCUTModel(CUTModel):
     def summarize(self, branches: list[Branch]) -> None:
         """What N sees of each source: m, the mean of F_'s projection of all positions (NEGCUT, section 3), or what else
         --netN asks for (models/networks/negative_generator.py)."""
-        reach = self.negatives_reach_source()
+        reach = self.negatives_reach_source()  # whether gradient does, in the G step
         sources = [(branch if reach else branch.detach()).source for branch in branches]
         with torch.set_grad_enabled(reach):
             summaries = each_batch(partial(self.netN.summarize, netF=self.netF, netF_=self.netF_), sources)
@@ -62,20 +60,20 @@ class NEGCUTModel(CUTModel):
             return {"N": torch.zeros((), device=self.device)}
         self.netN.requires_grad_(True)
         self.optimizer_N.zero_grad()
-        hardness, generated = [], []
+        hardness, diverse = [], []
         for index, branch in enumerate(step.branches):
             branch = branch.detach()  # nothing but N learns here
             with torch.no_grad():
                 queries, keys = self.queries_and_keys("N", index, branch)
-            generated.append(self.negatives("N", index, branch))
-            hardness.append(self.hardness(queries, keys, generated[-1]))
-        spread = generated if self.opt.diversity_both else generated[-1:]  # published: those of the last branch
-        diversity = torch.stack(each_layer(diversity_loss, [n for layers in spread for n in layers])).mean()
-        loss_N = -sum(hardness) / len(hardness) + self.opt.lambda_MS_neg * diversity
+            negatives = self.negatives("N", index, branch)
+            hardness.append(self.hardness(queries, keys, negatives))
+            diverse = diverse + negatives if self.opt.diversity_both else negatives  # published: of the last branch
+        loss_diversity = torch.stack(each_layer(diversity_loss, diverse)).mean()
+        loss_N = -sum(hardness) / len(hardness) + self.opt.lambda_MS_neg * loss_diversity
         loss_N.backward()
         self.apply_gradients("N", self.optimizer_N)
         self.netN.requires_grad_(False)  # in the G step gradient flows through N, not into it
-        self.statistics["diversity"] = -diversity.detach()
+        self.statistics["diversity"] = -loss_diversity.detach()
         return {"N": loss_N}
 
     def hardness(self, queries: list[Tensor], keys: list[Tensor], negatives: list[Tensor]) -> Tensor:
@@ -98,6 +96,8 @@ class NEGCUTModel(CUTModel):
         """z of one layer, (B, num_patches, 64), from N(0, 1); the other arguments name the draw."""
         shape = (images, self.opt.num_patches, self.netN.noise_nc)
         return torch.randn(shape, generator=self.noise_rng, device=self.device)
+
+    repeatable = CUTModel.repeatable  # each class says so anew: see BaseModel
 
     def __init__(self, opt):
         super().__init__(opt)
@@ -128,7 +128,7 @@ class NEGCUTModel(CUTModel):
     @staticmethod
     def modify_commandline_options(parser, is_train: bool):
         CUTModel.add_contrastive_options(parser)
-        opt, _ = parser.parse_known_args()
+        lr = getattr(parser.parse_known_args()[0], "lr", 0.0002)  # test.py has no --lr
         add = parser.add_argument
         add("--NEGCUT_mode", default="NEGCUT", choices=["NEGCUT", "negcut", "FastNEGCUT", "fastnegcut"], help="preset")
         add("--netN", default="neg_gen_momentum", choices=list(networks.SOURCES), help="where negatives come from")
@@ -137,7 +137,7 @@ class NEGCUTModel(CUTModel):
         add("--loss_N", default="minimax", choices=["minimax", "nonsaturating"],
             help="what N minimises: -NCE, or -log(1 - p), which does not fade while negatives are easy")  # fmt: skip
         add("--lambda_MS_neg", type=non_negative, default=1.0, help="weight of the negatives' diversity")
-        add("--lr_N", type=positive, default=getattr(opt, "lr", 0.0002), help="learning rate of N; --lr unless given")
+        add("--lr_N", type=positive, default=lr, help="learning rate of N; --lr unless given")
         add("--detach_negatives", action="store_true", help="no gradient into G through N in the G step")
         add("--diversity_both", action="store_true",
             help="diversity of both branches' negatives, not the identity's alone")  # fmt: skip

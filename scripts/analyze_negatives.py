@@ -17,7 +17,6 @@ exp(q.n_j / T) >= 0.01 exp(q.k / T), T = --nce_T. At T = 0.07: if its cosine is 
 """
 
 import argparse
-import copy
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -36,6 +35,7 @@ from util.flag_types import ScriptParser, file_to_write, positive_int
 from util.images import tensor2im
 from util.pages import negatives_page
 from util.pages.negatives_page import SHOWN_NEGATIVES, ChosenQuery
+from util.pictures import phase_folder, source_side
 from util.run.checkpoints import numbered_epochs
 
 
@@ -45,7 +45,7 @@ def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]
     add("--name", required=True, help="the experiment")
     add("--checkpoints_dir", default="./checkpoints", help="folder of all experiments")
     add("--epochs", nargs="+", help="checkpoints: latest, best, numbers (default: up to 8 numbered ones, and latest)")
-    add("--num_images", type=positive_int, default=16, help="images of the test split, or of train")
+    add("--num_images", type=positive_int, default=16, help="images of the split test, else val, else train")
     add("--queries", nargs="+", type=point, default=[(0.5, 0.5), (0.25, 0.25), (0.7, 0.6)], metavar="X,Y",
         help="places of the queries, in parts of width and height (default: 0.5,0.5 0.25,0.25 0.7,0.6)")  # fmt: skip
     add("--num_shown", type=positive_int, default=2, help="images whose queries are shown")
@@ -96,8 +96,8 @@ def saved_epochs(folder: Path) -> list[str]:
 
 def test_images(opt: argparse.Namespace, count: int) -> list[torch.Tensor]:
     """The first source images (1, C, H, W) of the test split, or of the training split where there is none."""
-    opt, side = copy.copy(options.for_testing(opt)), opt.direction[0]
-    if not Path(opt.dataroot, f"test{side}").is_dir():
+    opt, side = options.for_testing(opt), source_side(opt)
+    if not Path(phase_folder(opt, "" if opt.dataset_mode == "aligned" else side)).is_dir():
         opt.phase = "train"
     return [batch[side] for batch in islice(create_dataset(opt), count)]
 

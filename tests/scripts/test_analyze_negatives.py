@@ -31,6 +31,14 @@ def test_chosen_checkpoints(make_run, capsys):
         main([*make_run("--model=negcut"), "--epochs", "7"])
 
 
+def test_images_are_those_that_test_py_takes(make_run, tmp_path):
+    arguments = make_run("--model=cut", epochs=("latest",))
+    (tmp_path / "images/valA").mkdir()
+    (tmp_path / "images/trainA/0.png").rename(tmp_path / "images/valA/0.png")
+    main([*arguments, "--queries", "0.5,0.5"])
+    assert "on 1 image." in (tmp_path / "a" / "negatives.html").read_text()
+
+
 def test_mistakes(make_run, tmp_path):
     with pytest.raises(UserError, match="no checkpoint"):
         main(make_run("--model=cut", epochs=()))

@@ -16,6 +16,7 @@ from util.metrics.contrast import HARD, Layer, Place, Query
 from util.pages import other_pages
 from util.pages.comparison import loss_curve, read_run
 from util.pages.plots import Curve, picture, plot, plots, table
+from util.words import plural
 
 EDGES = np.linspace(-1, 1, 101)  # of the histograms
 COLORS = {"positive": "#3fa65a", "negative": "#f0883e", "other": "#999999"}  # by the field of a Layer
@@ -45,7 +46,7 @@ def write(out: Path, run: Path, opt: Namespace, sources: list[np.ndarray], measu
         tags.h2(f"How near negatives come to queries: epoch {last}"),
         tags.p(
             "Cosines of queries (patches of the translation) with their positive (the source's patch at the same "
-            f"place) and with the negatives, {whose}, on {len(sources)} images. The further the negatives reach to the "
+            f"place) and with the negatives, {whose}, on {plural(len(sources), 'image')}. The further the negatives reach to the "
             "right, to where the positives are, the harder they are. Every curve is scaled to its highest value."
         ),
         distributions(opt, measured[last]),
