@@ -46,8 +46,9 @@ def write(out: Path, run: Path, opt: Namespace, sources: list[np.ndarray], measu
         tags.h2(f"How near negatives come to queries: epoch {last}"),
         tags.p(
             "Cosines of queries (patches of the translation) with their positive (the source's patch at the same "
-            f"place) and with the negatives, {whose}, on {plural(len(sources), 'image')}. The further the negatives reach to the "
-            "right, to where the positives are, the harder they are. Every curve is scaled to its highest value."
+            f"place) and with the negatives, {whose}, on {plural(len(sources), 'image')}. The further the negatives "
+            "reach to the right, to where the positives are, the harder they are. Every curve is scaled to its highest "
+            "value."
         ),
         distributions(opt, measured[last]),
         *(html.fold(f"epoch {epoch}", distributions(opt, measured[epoch])) for epoch in older),
