@@ -55,7 +55,6 @@ def train(opt) -> None:
             model.set_epoch(progress.epoch)
             for batch in stopwatch.watch(dataset, count=training.images_in):
                 step(batch)
-                distributed.Here.job = None  # the first one may compile
                 model.update_ema()
                 speed = dict(seconds_per_image=stopwatch.seconds_per_image, data_share=stopwatch.data_share)
                 progress = progress.after(training.images_in(batch), **speed, learning_rates=model.learning_rates())

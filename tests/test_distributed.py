@@ -223,7 +223,7 @@ def test_a_run_goes_from_two_ranks_to_one_to_three(more_images, tmp_path):
 def bad_on_one_rank(rank, flags):
     """A NaN in one rank's image; what each rank warns."""
     from models.cut_model import CUTModel
-    from util.run import training_run
+    from util.run import losses
 
     said, set_input, steps = [], CUTModel.set_input, iter(range(1, 1000))
 
@@ -233,7 +233,7 @@ def bad_on_one_rank(rank, flags):
             model.real_A = model.real_A * float("nan")
 
     CUTModel.set_input = set_bad_input
-    training_run.warn = said.append
+    losses.warn = said.append
     return trained(rank, flags), said
 
 

@@ -1,4 +1,4 @@
-"""What surrounds the training loop: where it starts, when and what it saves, numbers going wrong, the summary."""
+"""What surrounds the training loop: where it starts, what follows a step and an epoch, when and what it saves."""
 
 import math
 import re
@@ -16,13 +16,13 @@ from util.metrics.names import at_this_size
 from util.metrics.records import summary, summary_line
 from util.run import checkpoints, starts
 from util.run.checkpoints import Position
+from util.run.losses import Losses
 from util.run.run_summary import print_end, print_start
 from util.run.state import rank_state, schedule_from
 from util.run.undisturbed import undisturbed
 from util.run.votes import Vote
 from util.words import plural
 
-COLLAPSE_STEPS = 200
 RETRY_SECONDS = 60  # after a save that failed
 
 
@@ -38,23 +38,22 @@ class TrainingRun:
                 leftover.unlink(missing_ok=True)
         self.begun = self.saved_at = time.monotonic()
         self.save_failed = False
-        self.save = Vote(self._save_is_late)
-        self.bad_in_a_row: dict[str, int] = {}  # by phase: the others may be fine
-        self.collapse_told = False
+        self.save_vote = Vote(self._save_is_late)
+        self.losses = Losses(opt, model, self.folder)
         self.pretrained = ""  # where weights come from
         dataset.set_epoch(opt.epoch_count)
         model.see_first_batch(dataset)
         model.setup(opt)
-        start = self._resume() if opt.continue_train else self._new()
+        position = self._resume() if opt.continue_train else self._new()
         last_epoch = opt.n_epochs + opt.n_epochs_decay
-        self.progress = Progress(**vars(start), step_images=0, epoch_size=len(dataset), last_epoch=last_epoch)
+        self.progress = Progress(**vars(position), step_images=0, epoch_size=len(dataset), last_epoch=last_epoch)
         distributed.share_weights(model.networks().values())
         distributed.check_weights(model.networks())  # every rank has read its files before rank 0 writes
         aside = None if opt.continue_train or opt.rank else checkpoints.set_aside(self.folder)
         if aside:
             self._say(checkpoints.where_it_went(opt.name, aside))
-        self.resumed_at = start if opt.continue_train else None
-        self.start: dict | None = None  # to be recorded once a step is done
+        self.resumed_at = position if opt.continue_train else None
+        self.start_record: dict | None = None  # to be recorded once a step is done
 
     def _new(self) -> Position:
         if self.opt.pretrained_name:
@@ -118,7 +117,7 @@ class TrainingRun:
     def describe_start(self, data: dict) -> None:
         """``data``: what was found in each split of the data set."""
         if self.opt.rank == 0:
-            self.start = starts.describe(self.opt, self.model, data, self.progress.total_images)
+            self.start_record = starts.describe(self.opt, self.model, data, self.progress.total_images)
 
     def images_in(self, batch: dict) -> int:
         """Images of the translated side in this step, over all ranks."""
@@ -127,16 +126,17 @@ class TrainingRun:
     def after_step(self, progress: Progress, loggers) -> None:
         """The one place that decides what a step is followed by: losses, pictures, a save."""
         opt = self.opt
-        if self.start:
-            loggers.log_start(self.start)
-            self.start = None
+        distributed.Here.job = None  # the first step, which may compile, is done
+        if self.start_record:
+            loggers.log_start(self.start_record)
+            self.start_record = None
         loggers.step(progress)
         if progress.due(opt.display_freq) or progress.due(opt.update_html_freq):
             loggers.log_images(progress, self.visuals())
         if progress.due(opt.print_freq):
-            loggers.log_losses(progress, self.checked_losses())
+            loggers.log_losses(progress, self.losses.checked())
         elif loggers.wants_losses():
-            loggers.show_losses(progress, self.newest_losses())
+            loggers.show_losses(progress, self.losses.newest())
         if self._save_is_due(progress):
             self.save_latest(progress)
 
@@ -145,36 +145,8 @@ class TrainingRun:
             self.model.compute_visuals()
         return self.model.get_current_visuals()
 
-    def checked_losses(self) -> dict[str, float]:
-        """The current losses, their mean over all ranks; ``UserError`` after ``--max_bad_steps`` updates in a row with
-        NaN or Inf."""
-        for phase, paths, bad in self.model.updates.read():
-            self.bad_in_a_row[phase] = self.bad_in_a_row.get(phase, 0) + 1 if bad else 0
-            if bad and paths:
-                warn(f"the {phase} step had a NaN or Inf and was left out; images: {', '.join(map(repr, paths))}")
-            if self.bad_in_a_row[phase] >= self.opt.max_bad_steps:
-                raise UserError(
-                    f"--max_bad_steps {self.opt.max_bad_steps}: as many {phase} steps in a row had NaN or Inf; "
-                    f"the last good checkpoint is kept in {self.folder}, a smaller --lr or --precision fp32 may help"
-                )
-        losses = distributed.average(self.model.get_current_losses())
-        statistics = self.model.get_current_statistics()
-        if statistics.pop("steps_without_contrast", 0) >= COLLAPSE_STEPS and not self.collapse_told:
-            self.collapse_told = True
-            warn(
-                f"the contrastive loss has been practically zero for {COLLAPSE_STEPS} steps: nothing ties translations "
-                "to their sources now; docs/training.md says what to try"
-            )
-        return losses | statistics
-
-    def newest_losses(self) -> dict[str, float]:
-        """Those of this rank, to be shown in between: the others needn't take part, and nothing is counted."""
-        statistics = self.model.get_current_statistics()
-        statistics.pop("steps_without_contrast", None)
-        return self.model.get_current_losses() | statistics
-
     def _save_is_due(self, progress: Progress) -> bool:
-        late = self.save.passed()
+        late = self.save_vote.passed()
         return late or progress.passed(self.opt.save_latest_freq)
 
     def _save_is_late(self) -> bool:
@@ -185,7 +157,7 @@ class TrainingRun:
 
     def save_latest(self, progress: Progress) -> None:
         """``latest_state.pt`` and ``latest_net_*.pth``, and ``iter_N_net_*.pth`` with --save_by_iter."""
-        self.checked_losses()
+        self.losses.checked()
         distributed.check_weights(self.model.networks())
         self._try_to_save("latest", *([f"iter_{progress.total_images}"] if self.opt.save_by_iter else []), at=progress)
         self.saved_at = time.monotonic()
