@@ -34,6 +34,6 @@ def draw_images(folder: Path, train: int = 4, test: int = 2, side: int = 40) -> 
 
 def run_in(folder: Path, code: str) -> str:
     """Run Python ``code`` there; what it printed."""
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout

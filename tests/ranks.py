@@ -18,7 +18,14 @@ def run_ranks(size: int, function, *args) -> list:
     """``function(rank, *args)`` on ``size`` ranks at a time; what each returned, or its traceback."""
     pipes = [context.Pipe(duplex=False) for _ in range(size)]
     processes = start_ranks(size, function, *args, pipes=[send for _, send in pipes])
-    results = [pickle.loads(receive.recv_bytes()) for receive, _ in pipes]
+    for _, send in pipes:
+        send.close()
+    try:
+        results = [pickle.loads(receive.recv_bytes()) for receive, _ in pipes]
+    except EOFError:  # a rank that ended without a word: the others would be waited for
+        for process in processes:
+            process.kill()
+        raise
     for process in processes:
         process.join()
     return results

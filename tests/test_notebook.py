@@ -27,7 +27,7 @@ def test_the_notebook_trains_goes_on_and_translates(tmp_path):
 
     settings = f"\nREPOSITORY, A, B, KEEP = {str(ROOT)!r}, 'A', 'B', 'kept'\nSIZE, FLAGS = 32, {TINY!r}\nEPOCHS = "
     parameters = cells["parameters"].source + settings
-    client = client(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
+    client = client(notebook, timeout=1200, startup_timeout=300, resources={"metadata": {"path": str(tmp_path)}})
 
     def execute(cell) -> list:
         return client.execute_cell(cell, notebook.cells.index(cell)).outputs

@@ -181,7 +181,7 @@ def test_the_page_gives_what_the_network_gives(call, narrow, tmp_path):
     def give(name: str, until: str) -> str:
         """What the page says by the time that it shows ``until``."""
         browser.set_input_files("#where input >> nth=0", tmp_path / name)
-        browser.wait_for_selector(until, timeout=120_000)
+        browser.wait_for_selector(until)
         browser.wait_for_function("!document.querySelector('progress')")
         return browser.inner_text("#said")
 

@@ -1,5 +1,6 @@
 """The command that translates files, folders and patterns."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -327,8 +328,8 @@ def test_resume_leaves_out_what_is_finished_and_refuses_other_weights_and_flags(
         draw(tmp_path / "in" / f"{i}.png", seed=i)
     inputs = [tmp_path / "in", draw_film(tmp_path / "clip.mp4", times=[0, 1])]
     out = tmp_path / "out"
-    for name in ("0.png", "2.png"):  # of some other program
-        draw(out / name)
+    for name in ("0.png", "2.png"):  # of some other program, earlier than a clock's tick
+        os.utime(draw(out / name), (1e9, 1e9))
     command(*inputs, "--resume", out=out)
     assert "nothing in" in capsys.readouterr().out
     wanted = bytes_in(out)

@@ -96,7 +96,7 @@ def test_saves_by_time(new_run, monkeypatch):
     monkeypatch.setattr(
         checkpoints, "save_state", lambda model, ranks, position, opt: saves.append(position.total_images)
     )
-    assert new_run("run", "--save_latest_every=0.000001h", "--save_epoch_freq=100")() == 0
+    assert new_run("run", "--save_latest_every=0.000000001h", "--save_epoch_freq=100")() == 0
     assert saves == [*range(1, 13), 12]
 
 
