@@ -100,7 +100,7 @@ def is_distributed() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
-def average_gradients(gradients: list[torch.Tensor], numbers: Iterable[float] = ()) -> tuple[torch.Tensor, ...]:
+def average_gradients(gradients: list[torch.Tensor], numbers: Iterable[float] = ()) -> torch.Tensor:
     """The mean over all ranks, in place: one all-reduce of all gradients laid flat. ``numbers`` travel with them; their
     means stay on the device."""
     travelling = [gradients[0].new_full((1,), number) for number in numbers]  # a copy from the host would wait
@@ -110,7 +110,7 @@ def average_gradients(gradients: list[torch.Tensor], numbers: Iterable[float] = 
     flat /= dist.get_world_size()
     *parts, means = flat.split([*(gradient.numel() for gradient in gradients), len(travelling)])
     torch._foreach_copy_(gradients, [p.view(g.shape) for p, g in zip(parts, gradients, strict=True)])
-    return means.unbind()
+    return means
 
 
 def total(tensor: torch.Tensor) -> torch.Tensor:

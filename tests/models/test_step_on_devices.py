@@ -232,12 +232,12 @@ def refusals(rank):
 
 
 def votes_of_two(rank):
-    """Whether each of four steps' votes has passed where the other of two ranks wants it in the second step alone, and
-    the mean of a gradient."""
+    """Whether two votes have passed after each of four steps where the other of two ranks wants the first in the second
+    step alone, the mean of a gradient, and how many copies to the host were begun."""
     device, passed = start(), []
-    other = iter([[3.0, 3.0, 0.0], [3.0, 3.0, 1.0], [3.0, 3.0, 0.0], [3.0, 3.0, 0.0]])
+    other = [[3.0, 3.0, *wants, 0.0] for wants in ([0.0], [1.0], [0.0], [0.0])]
     distributed.is_distributed, torch.distributed.get_world_size = lambda: True, lambda: 2
-    vote = votes.Vote(lambda: False)
+    both = [votes.Vote(lambda: False) for _ in range(2)]
     with device:
         torch.distributed.all_reduce = lambda flat: flat.add_(from_other.pop())
         for numbers in other:
@@ -245,8 +245,8 @@ def votes_of_two(rank):
             gradient = torch.ones(2, device=NAME)
             with device.strictly():
                 votes.came_back(distributed.average_gradients([gradient], votes.of_this_rank()))
-                passed.append(vote.passed())
-    return passed, gradient.raw.tolist()
+                passed.append([vote.passed() for vote in both])
+    return passed, gradient.raw.tolist(), len(device.under_way)
 
 
 @pytest.fixture(scope="module")
@@ -280,4 +280,6 @@ def test_the_made_up_device_refuses_what_waits(made_up):
 
 @pytest.mark.slow
 def test_votes_travel_with_the_gradients_and_wait_for_nothing(made_up):
-    assert run_ranks(1, votes_of_two) == [([False, False, True, False], [2.0, 2.0])]
+    [(passed, gradient, copies)] = run_ranks(1, votes_of_two)
+    assert passed == [[False, False], [False, False], [True, False], [False, False]]
+    assert gradient == [2.0, 2.0] and copies == 4  # one a step

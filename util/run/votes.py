@@ -1,7 +1,8 @@
 """What any rank may want after a step, to stop or to save: the ranks' votes travel with the gradients, so that no step
 joins a collective for them alone, and count one step later, on all ranks alike."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import cache
 
 from torch import Tensor
 
@@ -16,8 +17,9 @@ class Vote:
 
     def __init__(self, wants: Callable[[], bool]):
         self.wants = wants
-        self.came: Tensor | None = None  # with this step's newest gradients: the share of ranks that want it
-        self.coming: Callable[[], Tensor] | None = None  # what came a step ago, on its way to the host
+        self.number = len(travelling)
+        self.came: Callable | None = None  # sends to the host what came with this step's newest gradients
+        self.coming: Callable[[], Tensor] | None = None  # what came a step ago, on its way there
         if distributed.is_distributed():
             travelling.append(self)
 
@@ -29,9 +31,9 @@ class Vote:
         self.came = self.coming = None
         if came is None:  # no gradients since the last question
             return distributed.any_rank(self.wants())
-        if coming and coming():
+        if coming and coming()[self.number]:
             return True
-        self.coming = to_host_later(came)
+        self.coming = came()
         return False
 
 
@@ -39,6 +41,8 @@ def of_this_rank() -> list[float]:
     return [float(vote.wants()) for vote in travelling]
 
 
-def came_back(means: Iterable[Tensor]) -> None:
-    for vote, came in zip(travelling, means, strict=True):
-        vote.came = came
+def came_back(means: Tensor) -> None:
+    """The share of ranks that want it, of each vote; the first that asks sends them to the host for all."""
+    send = cache(lambda: to_host_later(means))
+    for vote in travelling:
+        vote.came = send
