@@ -41,7 +41,7 @@ from util.errors import UserError, run
 from util.files import write_atomic
 from util.flag_types import ScriptParser, positive_int, seconds
 from util.images import tensor2im
-from util.loggers.jsonl import read
+from util.json_lines import read
 from util.metrics.images import read_image
 from util.metrics.records import append_scores
 from util.pages import comparison_page

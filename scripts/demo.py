@@ -29,8 +29,8 @@ from models.inference.tiling import Tick
 from models.inference.translator import Translator, add_flags, with_flags
 from util.errors import UserError, run
 from util.flag_types import ScriptParser, port_number
-from util.pictures import readers_of_run
 from util.run.checkpoints import numbered_epochs
+from util.run.saved_options import readers_of_run
 
 HOST = "127.0.0.1"
 

@@ -23,7 +23,7 @@ from util.device_kinds import add_flags
 from util.devices import choose_device
 from util.errors import UserError, run, warn
 from util.flag_types import ScriptParser, positive_int
-from util.loggers.jsonl import read
+from util.json_lines import read
 from util.metrics.evaluator import Evaluator
 from util.metrics.features import resolve
 from util.metrics.images import RESIZES, pair_by_name, read_image
@@ -32,7 +32,8 @@ from util.metrics.protocols import PROTOCOLS
 from util.metrics.records import append_scores, format_score, summary, summary_line
 from util.metrics.structure import outside_scores, read_pair, structure_scores
 from util.pages.result_page import add_scores, disagreement
-from util.pictures import Reader, find_images, readers_of_run
+from util.pictures import Reader, find_images
+from util.run.saved_options import readers_of_run
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -23,7 +23,8 @@ import options
 import train
 from models import create_model
 from util.errors import UserError
-from util.run.checkpoints import Position, save_state
+from util.run.checkpoints import save_state
+from util.run.progress import Position
 from util.run.state import rank_state
 
 ROOT = Path(__file__).parents[1]

@@ -84,6 +84,20 @@ def test_imports_go_one_way(module):
     assert not wrong, f"{module} may not import {', '.join(sorted(wrong))}"
 
 
+ROOMS = ("util", "util.metrics", "util.run", "util.pages", "util.loggers")  # from the ground up
+
+
+def room_of(module: str) -> int:
+    return max((i for i, room in enumerate(ROOMS) if f"{module}.".startswith(f"{room}.")), default=-1)
+
+
+def test_rooms_of_util_stand_on_each_other():
+    """The files that lie in util itself know no room, but for the official face of the loggers."""
+    ours = {module for module in MODULES if package_of(module) == "util"} - {"util.visualizer"}
+    above = {f"{module} -> {name}" for module in ours for name in imports(module) if room_of(name) > room_of(module)}
+    assert not above
+
+
 def circle(start: str) -> list[str] | None:
     """A way from ``start`` back to it."""
     todo, seen = [[name] for name in needed_at_import(start)], set()

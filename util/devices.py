@@ -175,6 +175,18 @@ def peak_memory() -> int | None:
     return module.max_memory_allocated()
 
 
+def memory_gb() -> float:
+    """Peak memory in GB (1e9 bytes): the GPU's where one is used, else this process's; 0 if unknown."""
+    if (used := peak_memory()) is not None:
+        return used / 1e9
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
 def free_memory(device: torch.device) -> int | None:
     """Bytes; None where the device does not tell, or shares the host's memory."""
     ask = getattr(_module(device), "mem_get_info", None) if device.type != "cpu" else None

@@ -3,7 +3,6 @@ pixels."""
 
 import os
 import re
-from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,6 @@ from PIL import Image, ImageOps
 from util import pixels
 from util.errors import UserError, warn
 from util.flag_types import ValueRange, positive
-from util.run.saved_options import read_options
 from util.unreadable import why_unreadable
 
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
@@ -280,18 +278,6 @@ def reader_for(opt, side: str = "A") -> Reader:
     if numbers:
         numbers = tuple(numbers[-2:] if side == "B" else numbers[:2])
     return Reader(numbers or None, opt.max_pixels)
-
-
-def readers_of_run(folder: Path | None, value_range: list[float] | None, max_pixels: float) -> tuple[Reader, Reader]:
-    """Those of the pictures that a run translates and of those that they shall look like; without a ``value_range`` the
-    one that the run in ``folder`` was trained with. Four numbers are here, too, those of A, then B."""
-    saved = Namespace(value_range=None, direction="AtoB")
-    try:
-        vars(saved).update((folder and read_options(folder, "restore it")) or {})
-    except UserError:  # a damaged file is reported where it is needed
-        pass
-    opt = Namespace(value_range=value_range or saved.value_range, max_pixels=max_pixels)
-    return reader_for(opt, source_side(saved)), reader_for(opt, target_side(saved))
 
 
 def _low_bytes(path: str | Path, image: Image.Image) -> Image.Image | None:

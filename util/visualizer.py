@@ -7,9 +7,9 @@ from pathlib import Path
 
 from util.html import HTML
 from util.images import result_name, save_image, tensor2im
-from util.loggers import Progress, create_loggers
-from util.loggers.jsonl import read
-from util.run.checkpoints import Position
+from util.json_lines import read
+from util.loggers import create_loggers
+from util.run.progress import Position, Progress
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,11 @@ from util.device_kinds import PRECISIONS
 from util.devices import choose_device, free_memory
 from util.errors import UserError
 from util.flag_types import non_negative_int
-from util.pictures import MAX_PIXELS, MODES, Reader, readers_of_run
+from util.pictures import MAX_PIXELS, MODES, Reader
 from util.pixels import NotTaken, transparency
 from util.precision import configured, fast_settings, run_networks_in, usable
 from util.run import checkpoints
-from util.run.saved_options import read_options
+from util.run.saved_options import read_options, readers_of_run
 
 
 class Translator:

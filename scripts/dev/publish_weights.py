@@ -20,7 +20,7 @@ from util import strict_json
 from util.errors import UserError, run
 from util.files import write_atomic
 from util.flag_types import ScriptParser
-from util.loggers.jsonl import read
+from util.json_lines import read
 from util.metrics.records import summary
 from util.precision import to_half
 from util.run import checkpoints

@@ -13,7 +13,7 @@ from ranks import run_ranks
 from scripts import evaluate
 from util.errors import UserError
 from util.images import result_name
-from util.loggers.jsonl import read
+from util.json_lines import read
 from util.metrics import protocols
 from util.metrics.evaluator import Evaluator
 from util.metrics.images import pair_by_name

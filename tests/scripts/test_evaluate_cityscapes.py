@@ -8,7 +8,7 @@ from PIL import Image
 from scripts import evaluate_cityscapes
 from scripts.data import prepare_cityscapes
 from util.errors import UserError
-from util.loggers.jsonl import read
+from util.json_lines import read
 from util.metrics.cityscapes import COLOURS, IDS
 from util.metrics.drn import DRNSegmentation
 

@@ -11,7 +11,7 @@ from models import networks
 from models.inference.architecture import load_weights
 from scripts.inspect_checkpoint import describe
 from util.errors import UserError
-from util.run.checkpoints import Position
+from util.run.progress import Position
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,8 @@ from util.images import tensor2im
 from util.metrics.evaluator import Evaluator
 from util.metrics.images import read_image
 from util.metrics.structure import read_pair, structure_scores
-from util.pictures import Reader, counted, find_images, list_folder, list_images, natural, readers_of_run
+from util.pictures import Reader, counted, find_images, list_folder, list_images, natural
+from util.run.saved_options import readers_of_run
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (96, 96, 3), dtype=np.uint8)

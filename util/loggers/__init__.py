@@ -8,8 +8,8 @@ from PIL import Image
 
 from util.errors import warn
 from util.images import tensor2im
-from util.loggers.base import GROUPS, Images, Logger, Progress, loss_group
-from util.run.checkpoints import Position
+from util.loggers.base import GROUPS, Images, Logger, loss_group
+from util.run.progress import Position, Progress
 
 __all__ = ["GROUPS", "Images", "Logger", "Loggers", "Progress", "create_loggers", "loss_group"]
 

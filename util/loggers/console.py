@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tqdm import auto, tqdm
 
-from util.loggers.base import Logger, Progress
-from util.run.checkpoints import Position
+from util.loggers.base import Logger
+from util.run.progress import Position, Progress
 
 RED, DIM, PLAIN = "\033[31m", "\033[2m", "\033[0m"
 NOT_ON_CONSOLE = ("similarity", "diversity")  # for the plots: numbers of each layer, and a part of the loss N

@@ -1,14 +1,11 @@
 """The record of a run: ``losses.jsonl``, ``metrics.jsonl`` and ``starts.jsonl``, one JSON object a line."""
 
-import json
 from pathlib import Path
 
-from util import strict_json
 from util.files import write_atomic
-from util.loggers.base import Logger, Progress
-from util.run.checkpoints import Position
-
-STARTS = "starts.jsonl"
+from util.json_lines import STARTS, read, to_line
+from util.loggers.base import Logger
+from util.run.progress import Position, Progress
 
 
 class JsonlLogger(Logger):
@@ -39,27 +36,6 @@ class JsonlLogger(Logger):
     def close(self) -> None:
         for file in self.files.values():
             file.close()
-
-
-def to_line(row: dict) -> str:
-    return strict_json.dumps(row) + "\n"
-
-
-def read(path: str | Path) -> list[dict]:
-    """All whole rows of a record; [] where there is none. A line torn by a kill is left out."""
-    rows = []
-    try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return rows
-    for line in text.split("\n"):  # splitlines would also split inside some strings
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and isinstance(row.get("total_images"), int):
-            rows.append(row)
-    return rows
 
 
 def cut(path: str | Path, at: Position) -> None:

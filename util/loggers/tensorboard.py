@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from util.errors import UserError
-from util.loggers.base import Images, Logger, Progress, loss_group
+from util.loggers.base import Images, Logger, loss_group
 from util.metrics.names import plotted_scores
-from util.run.checkpoints import Position
+from util.run.progress import Position, Progress
 
 try:
     from torch.utils.tensorboard import SummaryWriter

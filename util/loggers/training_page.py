@@ -6,17 +6,18 @@ from pathlib import Path
 
 from dominate import tags
 
-from util import html
+from util import html, json_lines
 from util.files import write_atomic
 from util.images import save_image
 from util.loggers import jsonl
-from util.loggers.base import FEW, GROUPS, HINTS, Images, Logger, Progress, loss_group
+from util.loggers.base import GROUPS, HINTS, Images, Logger, loss_group
 from util.loggers.smoothing import SHARE, WIDEST
 from util.metrics.names import higher_is_better, plotted_scores
 from util.pages import other_pages
-from util.pages.plots import COLORS
+from util.pages.plots import COLORS, FEW
 from util.pages.viewer import viewer
-from util.run.checkpoints import Position, plain_options
+from util.run.checkpoints import plain_options
+from util.run.progress import Position, Progress
 from util.run.run_summary import to_go_on
 
 CHUNK_ROWS = 250  # of a data file: only the last one is written again
@@ -89,12 +90,12 @@ class TrainingPage(Logger):
         self.pictures.close()
 
     def _load(self) -> None:
-        self.state["starts"] = jsonl.read(self.folder / jsonl.STARTS)
-        for row in jsonl.read(self.folder / "losses.jsonl"):
+        self.state["starts"] = json_lines.read(self.folder / json_lines.STARTS)
+        for row in json_lines.read(self.folder / "losses.jsonl"):
             self._add_losses(row)
-        for row in jsonl.read(self.folder / "metrics.jsonl"):
+        for row in json_lines.read(self.folder / "metrics.jsonl"):
             self._add_scores(row)
-        for row in jsonl.read(self.record):
+        for row in json_lines.read(self.record):
             self._add(row)
 
     def _add_losses(self, row: dict) -> None:
@@ -108,7 +109,7 @@ class TrainingPage(Logger):
 
     def _add_pictures(self, progress: Progress, row: dict) -> None:
         row = {"epoch": progress.epoch, "total_images": progress.total_images} | row
-        self.pictures.write(jsonl.to_line(row))
+        self.pictures.write(json_lines.to_line(row))
         self._add(row)
         self._flush()
 

@@ -14,14 +14,14 @@ import requests
 import visdom
 from PIL import Image
 
+from util import json_lines
 from util.errors import UserError, warn
 from util.images import save_image
-from util.loggers import jsonl
-from util.loggers.base import Images, Logger, Progress
+from util.loggers.base import Images, Logger
 from util.loggers.grid import sheet
 from util.loggers.visdom_page import IMAGES, WHOLE_WIDTH, VisdomPage
 from util.loggers.visdom_runs import list_run
-from util.run.checkpoints import Position
+from util.run.progress import Position, Progress
 from util.run.run_summary import which_run
 
 RETRY_SECONDS = 5.0  # between looks for an absent server
@@ -168,9 +168,9 @@ def address(opt) -> str:
 
 def load_record(page: VisdomPage, folder: Path) -> None:
     """Fill a page with what a run has recorded."""
-    for row in jsonl.read(folder / "losses.jsonl"):
+    for row in json_lines.read(folder / "losses.jsonl"):
         page.add_losses(row)
-    for row in jsonl.read(folder / "metrics.jsonl"):
+    for row in json_lines.read(folder / "metrics.jsonl"):
         page.add_scores(row)
     if (folder / PICTURE).exists():
         with Image.open(folder / PICTURE) as picture:

@@ -7,10 +7,11 @@ from html import escape
 
 import numpy as np
 
-from util.loggers.base import FEW, GROUPS, HINTS, Images, loss_group
+from util.loggers.base import GROUPS, HINTS, Images, loss_group
 from util.loggers.grid import enlarge, sheet
 from util.loggers.smoothing import Smoothing
 from util.metrics.names import plotted_scores
+from util.pages.plots import FEW
 
 MAX_POINTS = 1000  # of a curve; beyond twice as many every second one is dropped from the page
 RAW = " (raw)"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from util.errors import UserError, warn
 from util.files import write_atomic
-from util.loggers.base import Images, Logger, Progress, loss_group
+from util.loggers.base import Images, Logger, loss_group
 from util.metrics.names import higher_is_better, plotted_scores
-from util.run.checkpoints import Position
+from util.run.progress import Position, Progress
 
 try:
     import wandb

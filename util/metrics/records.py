@@ -5,8 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from util import strict_json
-from util.loggers.jsonl import read
+from util.json_lines import read, to_line
 from util.metrics.names import higher_is_better, without_size
 from util.words import plural
 
@@ -33,7 +32,7 @@ def append_scores(path: str | Path, scores: dict, epoch: int, total_images: int 
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":  # a line that a kill tore stays a line of its own
                 file.write(b"\n")
-        file.write((strict_json.dumps(row) + "\n").encode())
+        file.write(to_line(row).encode())
         file.flush()
         os.fsync(file.fileno())
 

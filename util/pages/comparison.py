@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from util.loggers.jsonl import read
+from util.json_lines import read
 from util.metrics.contrast import COLLAPSED
 from util.metrics.names import higher_is_better, plotted_scores
 from util.run.saved_options import read_options

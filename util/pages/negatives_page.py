@@ -11,11 +11,10 @@ from PIL import Image, ImageDraw
 
 from util import html
 from util.files import write_atomic
-from util.loggers.base import FEW
 from util.metrics.contrast import HARD, Layer, Place, Query
 from util.pages import other_pages
 from util.pages.comparison import loss_curve, read_run
-from util.pages.plots import Curve, picture, plot, plots, table
+from util.pages.plots import FEW, Curve, picture, plot, plots, table
 from util.words import plural
 
 EDGES = np.linspace(-1, 1, 101)  # of the histograms

@@ -12,6 +12,7 @@ from PIL import Image
 
 COLORS = ("#4c8fd6", "#f0883e", "#3fa65a", "#d9534f", "#9a76c9", "#a0705f", "#d876b5", "#2bb3bd", "#bdb23a", "#999999")
 WIDTH, HEIGHT = 480, 250
+FEW = 30  # points: up to here each has a marker, since one point alone draws no line
 LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 40  # margins: ticks and the axes' names
 
 

@@ -9,7 +9,7 @@ from dominate import tags
 
 from util import html
 from util.files import set_aside, write_atomic
-from util.loggers.jsonl import STARTS, read
+from util.json_lines import STARTS, read
 from util.pages import other_pages
 from util.pages.viewer import viewer
 

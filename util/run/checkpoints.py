@@ -3,13 +3,14 @@
 import io
 import platform
 import warnings
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
 import torch
 
 from util import distributed, files
 from util.errors import UserError
+from util.run.progress import Position
 from util.run.state import load_rank_state, load_training_state, training_state
 
 STATE = "latest_state.pt"
@@ -17,15 +18,6 @@ STATE_VERSION = 1
 # What a run leaves in its folder.
 OF_A_RUN = ("*_net_*.pth", STATE, "train_opt.*", "*.jsonl", "loss_log.txt", "last_images.png", "negatives.html")
 OF_A_RUN += ("web", "tensorboard", "wandb")  # not the list of checked images, which holds for the folder of images
-
-
-@dataclass(frozen=True)
-class Position:
-    """What a checkpoint keeps of the training's progress."""
-
-    epoch: int  # under way or next, counted from 1
-    epoch_images: int = 0  # of it that are done
-    total_images: int = 0  # since the start of training, earlier runs of a resumed one included
 
 
 def save(content, path: str | Path) -> None:

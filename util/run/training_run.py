@@ -10,13 +10,12 @@ import torch
 from util import distributed
 from util.errors import UserError, warn
 from util.files import BESIDE
-from util.loggers import Progress
-from util.loggers.jsonl import read
+from util.json_lines import read
 from util.metrics.names import at_this_size
 from util.metrics.records import summary, summary_line
 from util.run import checkpoints, starts
-from util.run.checkpoints import Position
 from util.run.losses import Losses
+from util.run.progress import Position, Progress
 from util.run.run_summary import print_end, print_start
 from util.run.state import rank_state, schedule_from
 from util.run.undisturbed import undisturbed

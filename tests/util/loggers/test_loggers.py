@@ -10,10 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from util.loggers import Logger, Loggers, Progress, create_loggers, loss_group
+from util.json_lines import read
+from util.loggers import Logger, Loggers, create_loggers, loss_group
 from util.loggers.console import ConsoleLogger
-from util.loggers.jsonl import JsonlLogger, cut, read
-from util.run.checkpoints import Position
+from util.loggers.jsonl import JsonlLogger, cut
+from util.run.progress import Position, Progress
 
 
 def options(folder, **more):

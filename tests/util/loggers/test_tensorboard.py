@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from util.errors import UserError
-from util.loggers import Progress, create_loggers
-from util.run.checkpoints import Position
+from util.loggers import create_loggers
+from util.run.progress import Position, Progress
 
 
 def options(folder):

@@ -16,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from util.errors import UserError
-from util.loggers import Loggers, Progress
-from util.loggers.base import FEW
+from util.loggers import Loggers
 from util.loggers.grid import CAPTION, GAP, enlarge, sheet
 from util.loggers.jsonl import JsonlLogger
 from util.loggers.smoothing import Smoothing
 from util.loggers.visdom_page import MAX_POINTS, WHOLE_WIDTH, Plot
+from util.pages.plots import FEW
+from util.run.progress import Position, Progress
 
 ROOT = Path(__file__).resolve().parents[3]
 visdom = pytest.importorskip("visdom")
@@ -31,7 +32,6 @@ from free_port import free_port  # noqa: E402
 from tiny_run import CONTRASTIVE, Run, draw_images  # noqa: E402
 
 from util.loggers.visdom_logger import VisdomLogger, connect  # noqa: E402
-from util.run.checkpoints import Position  # noqa: E402
 
 
 class Server:

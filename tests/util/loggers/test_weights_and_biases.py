@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from util.errors import UserError
-from util.loggers import Loggers, Progress, create_loggers
+from util.loggers import Loggers, create_loggers
 from util.run.checkpoints import set_aside
+from util.run.progress import Progress
 
 
 def options(folder, **changes):

@@ -5,10 +5,11 @@ from argparse import Namespace
 
 import pytest
 
-from util.loggers import Progress
-from util.loggers.jsonl import JsonlLogger, read
+from util.json_lines import read
+from util.loggers.jsonl import JsonlLogger
 from util.metrics.names import at_this_size, higher_is_better, size_suffix, without_size
 from util.metrics.records import append_scores, format_score, summary, summary_line
+from util.run.progress import Progress
 
 
 def scores(value: float, images: int = 120, name: str = "FID") -> dict:

@@ -7,11 +7,12 @@ import pytest
 
 from scripts import analyze_negatives
 from util.images import save_image
-from util.loggers import Loggers, Progress
+from util.loggers import Loggers
 from util.loggers.training_page import TrainingPage
 from util.pages import comparison_page
 from util.pages.comparison import Run
 from util.pages.result_page import ResultPage
+from util.run.progress import Progress
 
 GREY = np.full((8, 9, 3), 128, np.uint8)
 

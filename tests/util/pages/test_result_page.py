@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from util import html
 from util.images import save_image
-from util.loggers.jsonl import to_line
+from util.json_lines import to_line
 from util.pages.result_page import ResultPage, add_scores
 
 NASTY = "a<b>&\"'#1?%20 </script><img src=x onerror=alert(1)>.png"

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from util.loggers import Loggers, Progress
+from util.loggers import Loggers
 from util.loggers.jsonl import JsonlLogger
 from util.loggers.smoothing import Smoothing
 from util.loggers.training_page import CHUNK_ROWS, TrainingPage
 from util.metrics.names import higher_is_better
 from util.pages import other_pages
 from util.pages.result_page import ResultPage
-from util.run.checkpoints import Position
+from util.run.progress import Position, Progress
 
 NASTY = "a<b>&\"'#?%20 </script><img src=x onerror=alert(1)>"
 

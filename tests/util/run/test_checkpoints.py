@@ -15,7 +15,7 @@ from models.inference.architecture import load_weights
 from models.networks import define_G
 from util.errors import UserError
 from util.run import checkpoints
-from util.run.checkpoints import Position
+from util.run.progress import Position
 from util.run.state import rank_state
 
 FLAGS = "--dataroot none --gpu_ids -1 --model negcut --netG resnet_4blocks --ngf 1 --ndf 1 --netF_nc 4 --num_patches 4"

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from tiny_run import Run, draw_images
 
-from util.loggers.jsonl import STARTS, read
+from util.json_lines import STARTS, read
 from util.run.starts import checkout
 
 
