@@ -56,7 +56,7 @@ class BaseModel(Lifecycle, ABC):
         self.netG_ema: nn.Module | None = None  # made in setup
         self.updates = GuardedUpdates()
         self.current_epoch = getattr(opt, "epoch_count", 1)  # a flag of train.py alone
-        self.metric = None
+        self.metric = None  # the newest score, for --lr_policy plateau
         # All randomness of a step: positions are drawn on the host, noise where it is used; by each rank its own.
         seed = opt.seed + opt.rank
         self.rng = np.random.default_rng(seed)

@@ -3,6 +3,9 @@
 A negative source has two methods. ``summarize`` takes what it needs of the source image's features, once a step:
 nothing in it depends on N's weights. ``forward(summary, noise)`` makes the negatives, once a phase.
 ``noise_nc`` says how wide the noise is, ``needs_average`` whether there has to be an F_.
+
+It is made with the widths of the encoder's layers (``channels``), of F's projections of them (``out_channels``) and of
+its own MLPs (``nc``), and with how many negatives an image gets.
 """
 
 import torch

@@ -149,7 +149,7 @@ def arithmetic(case: Case) -> dict[str, float]:
 
 
 def memory(case: Case) -> dict[str, float]:
-    """Peak memory of training in GB, above what the process takes before its first step, in a process of its own; what
+    """Peak memory of training in GB, a GPU's, or the process's above what it takes before its first step; what
     a step takes there of the processor's time, outside and in the system, and of pages that the system has to fill."""
     command = [sys.executable, __file__, "--child", "--models", case.model, f"--settings={case.setting}"]
     command += ["--sizes", str(case.size), "--batches", str(case.batch), *case.extra]
@@ -164,14 +164,13 @@ def child(case: Case) -> None:
     import resource  # not on Windows
 
     step = Step(case)
-    before = resource.getrusage(resource.RUSAGE_SELF)
+    before = devices.memory_gb() if devices.peak_memory() is None else 0.0
     step()
     first = resource.getrusage(resource.RUSAGE_SELF)
     for _ in range(2):
         step()
     last = resource.getrusage(resource.RUSAGE_SELF)
-    peak = devices.peak_memory()
-    row = {"peak GB": (last.ru_maxrss - before.ru_maxrss) * 1024 / 1e9 if peak is None else peak / 1e9}
+    row = {"peak GB": devices.memory_gb() - before}
     row |= {"user s": (last.ru_utime - first.ru_utime) / 2, "system s": (last.ru_stime - first.ru_stime) / 2}
     print(json.dumps(row | {"pages": (last.ru_minflt - first.ru_minflt) / 2}))
 

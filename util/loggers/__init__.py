@@ -8,10 +8,10 @@ from PIL import Image
 
 from util.errors import warn
 from util.images import tensor2im
-from util.loggers.base import GROUPS, Images, Logger, loss_group
+from util.loggers.base import Images, Logger, loss_group
 from util.run.progress import Position, Progress
 
-__all__ = ["GROUPS", "Images", "Logger", "Loggers", "Progress", "create_loggers", "loss_group"]
+__all__ = ["Logger", "Loggers", "create_loggers", "loss_group"]
 
 
 SHOW_SECONDS = 30  # between two looks at the losses
