@@ -157,8 +157,14 @@ def load_experiment(folder: Path, epoch: str | int, name: str | None, device: to
     own_precision = str(fast_settings(device)["precision"] if by_fast else saved.get("precision", "fp32"))
     opt.isTrain, opt.gpu_ids, opt.device = False, [], torch.device("cpu")
     opt.precision, opt.channels_last = "fp32", False  # are the caller's affair
-    model = find_model_using_name(opt.model)(opt)
-    model.see_first_batch([dummy_batch(opt)])
+    try:
+        model = find_model_using_name(opt.model)(opt)
+        model.see_first_batch([dummy_batch(opt)])
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:  # an option that is odd or missing
+        raise UserError(
+            f"{folder / 'train_opt.json'} describes no network ({' '.join(str(error).split())[:200]}); restore it, or "
+            "name the generator's .pth file"
+        ) from error
     own = name and name != "G_ema"  # the average is of what translates, which CycleGAN calls G_A
     net = getattr(model, "net" + name.removesuffix("_ema"), None) if own else model.generator()
     if not isinstance(net, nn.Module):

@@ -213,6 +213,16 @@ def test_what_cannot_be_loaded(runs, tmp_path):
         load_file(tmp_path / "x.pth")
 
 
+@pytest.mark.parametrize("change", [{"ngf": None}, {"crop_size": None}, {"ngf": -1}, {"netG": [5]}])
+def test_options_that_describe_no_network(change, runs, tmp_path):
+    """None stands for one that is left out."""
+    values = json.loads((runs[0] / "cut" / "train_opt.json").read_text()) | change
+    values = {key: value for key, value in values.items() if value is not None}
+    (tmp_path / "train_opt.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match="train_opt.json describes no network .*name the generator's .pth file"):
+        Translator(tmp_path, device="cpu")
+
+
 def test_channels_that_no_picture_has(tmp_path):
     save_run(tmp_path, "two", "--model", "template", "--input_nc", "2")
     with pytest.raises(UserError, match="2 channels"):
