@@ -2,15 +2,13 @@
 
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts/dev"))
-from check_docs import DOCS, commands, reason  # noqa: E402
+from scripts.dev.check_docs import DOCS, commands, reason
 
+ROOT = Path(__file__).parents[1]
 SOURCES = [
     *ROOT.glob("options/*.py"),
     *ROOT.glob("data/*.py"),
