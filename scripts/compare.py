@@ -47,6 +47,7 @@ from util.metrics.records import append_scores
 from util.pages import comparison_page
 from util.pages.comparison import EMA, read_run
 from util.pages.differences import difference_tables
+from util.pictures import source_side
 from util.run.checkpoints import numbered_epochs
 from util.run.interruption import EXIT_CODE
 
@@ -188,7 +189,7 @@ def score_and_show(opt: argparse.Namespace, folder: Path, show: bool) -> dict[st
     drawn = Path(run_opt.dataroot, "testA_truth").is_dir() and run_opt.direction == "AtoB"
     if not drawn and not show:
         return {}
-    model, side = create_model(run_opt), run_opt.direction[0]
+    model, side = create_model(run_opt), source_side(run_opt)
     model.set_up_networks()
     net = getattr(model, "net" + model.model_names[0])
     batches = list(create_dataset(run_opt))

@@ -130,7 +130,7 @@ def collectives_by_step(rank, flags):
     from util.loggers import Loggers
 
     joined = []
-    Loggers.step = lambda loggers, progress: joined.append(distributed.Here.joined)
+    Loggers.step = lambda loggers, progress: joined.append(distributed.ThisRank.joined)
     trained(rank, flags)
     return np.diff(joined).tolist()
 

@@ -23,7 +23,7 @@ PATIENCE = timedelta(hours=2)  # rank 0 may be evaluating; for a rank that hangs
 AGAIN = "start the same torchrun command with {} to go on"
 
 
-class Here:
+class ThisRank:
     """How far this rank has come, for ``rank_watch``: every rank joins the same collectives in the same order."""
 
     again = AGAIN.format("--continue_train") + " from the last checkpoint"  # where another rank was lost
@@ -52,7 +52,7 @@ def start(opt) -> None:
 def start_sharing(again: str) -> tuple[int, int]:
     """Join the other ranks of a script that shares files, where each takes as long as its files do: (rank, how many).
     ``again``: what to do where one is lost."""
-    Here.again = again
+    ThisRank.again = again
     _join("gloo", timedelta(days=365))
     return environment()
 
@@ -214,24 +214,24 @@ def broadcast(value):
 @contextmanager
 def long_job(name: str):
     """A rank that takes its time in here isn't taken for one that hangs."""
-    before, Here.job = Here.job, name
+    before, ThisRank.job = ThisRank.job, name
     try:
         yield
     finally:
-        Here.job = before
+        ThisRank.job = before
 
 
 @contextmanager
 def _together():
     """What only works while all ranks live. The one that died has said why; this one ends."""
-    Here.joined += 1
+    ThisRank.joined += 1
     try:
         yield
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"rank {environment()[0]} lost another rank ({reason}); the cause stands above or in that rank's output; "
-            f"{Here.again}"
+            f"{ThisRank.again}"
         ) from error
 
 

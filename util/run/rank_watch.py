@@ -16,7 +16,7 @@ from datetime import timedelta
 import torch.distributed as dist
 
 from util import distributed
-from util.distributed import Here
+from util.distributed import ThisRank
 
 INTERVAL, PATIENCE = 30.0, 600.0  # seconds: between two reports, and without any going on
 
@@ -66,7 +66,7 @@ class Watch:
         while not self.ended.is_set():
             beat += 1
             try:
-                report = {"beat": beat, "joined": Here.joined, "job": Here.job}
+                report = {"beat": beat, "joined": ThisRank.joined, "job": ThisRank.job}
                 self.store.set(str(self.rank), json.dumps(report))
                 for rank in self.ranks:
                     self._hear(rank, json.loads(self.store.get(str(rank))))

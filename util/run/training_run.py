@@ -125,7 +125,7 @@ class TrainingRun:
     def after_step(self, progress: Progress, loggers) -> None:
         """The one place that decides what a step is followed by: losses, pictures, a save."""
         opt = self.opt
-        distributed.Here.job = None  # the first step, which may compile, is done
+        distributed.ThisRank.job = None  # the first step, which may compile, is done
         if self.start_record:
             loggers.log_start(self.start_record)
             self.start_record = None
