@@ -41,8 +41,8 @@ def train(opt) -> None:
         sys.exit(0)
     validation = create_validation(opt, create_dataset, options.for_testing(opt), model.device)
     options.save_options(opt, training.folder)
-    dataset.save_checks()
-    training.describe_start(splits(opt))
+    dataset.save_checks()  # of its pictures, which the next start need not open
+    training.describe_start(splits(opt))  # for starts.jsonl, at the first step
     step = StepGraph(model) if opt.cuda_graph else model.step
     stopwatch = Stopwatch()
 
