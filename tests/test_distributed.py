@@ -2,11 +2,13 @@
 
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -398,6 +400,17 @@ def test_several_gpus_without_torchrun_name_its_command(monkeypatch):
     monkeypatch.setattr("util.devices.accelerator", lambda: ("cuda", 4))
     with pytest.raises(UserError, match="torchrun --nproc_per_node=2 train.py"):
         choose_device("0,1", None)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda", "xpu", "mps"])
+def test_one_process_needs_nothing_of_torch_distributed(kind, monkeypatch):
+    """Which some builds lack."""
+    for name in ("Store", "Backend"):
+        monkeypatch.delattr(torch.distributed, name)
+    monkeypatch.setattr(torch.distributed, "is_available", lambda: False)
+    alone = SimpleNamespace(**runpy.run_path(distributed.__file__))
+    alone.start(SimpleNamespace(device=torch.device(kind), world_size=1))
+    assert not alone.is_distributed() and alone.any_rank(True) and alone.broadcast(3) == 3
 
 
 def test_the_test_runs_in_one_process(monkeypatch, tmp_path):

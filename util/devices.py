@@ -147,7 +147,7 @@ def keep_memory(device: torch.device) -> None:
 def synchronize(device: torch.device) -> None:
     """Wait until ``device`` has done what it was given."""
     if device.type != "cpu":
-        torch.accelerator.synchronize(device)
+        _module(device).synchronize()  # of the current one; torch.accelerator's is not there for every kind
 
 
 def describe(device: torch.device) -> str:

@@ -44,7 +44,7 @@ def local_rank() -> int:
 def start(opt) -> None:
     """Join the other ranks of a training; does nothing where there are none."""
     backend, kind = "gloo", opt.device.type
-    if kind != "cpu":
+    if kind != "cpu" and opt.world_size > 1:
         backend = f"cpu:gloo,{kind}:{dist.Backend.default_device_backend_map[kind]}"
     _join(backend, PATIENCE)
 
@@ -67,7 +67,7 @@ def _join(backend: str, patience: timedelta) -> None:
 
 
 @functools.cache
-def _meeting_place() -> dist.Store:
+def _meeting_place() -> "dist.Store":  # which some builds of torch lack
     return next(dist.rendezvous("env://", timeout=PATIENCE))[0]
 
 

@@ -70,9 +70,10 @@ def to_half(name: str, values: torch.Tensor) -> torch.Tensor:
 def usable(precision: str, device: torch.device, asked_for: bool = True) -> str:
     """The precision that ``device`` will run in. ``UserError`` where tf32 was ``asked_for`` and there is none."""
     kind = kind_of(device)
-    # A GPU that would compute bf16 by way of fp32 has no convolutions for it.
-    bf16 = kind.bf16 and (device.type == "cpu" or has_fast_bf16(device))
-    if {"fp32": True, "tf32": kind.tf32, "bf16": bf16}[precision]:
+    has = {"fp32": True, "tf32": kind.tf32, "bf16": kind.bf16}[precision]
+    if precision == "bf16" and device.type != "cpu":  # a GPU that computes it by way of fp32 lacks convolutions
+        has = has_fast_bf16(device)
+    if has:
         return precision
     if precision == "tf32" and asked_for:
         raise UserError("--precision tf32 is a mode of NVIDIA GPUs; on this device use fp32 or bf16")

@@ -13,6 +13,7 @@ from made_up_device import NAME, OnDevice, start
 from ranks import run_ranks
 from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import options
 from models import create_model
@@ -21,6 +22,7 @@ from scripts.dev.pretended import pretended
 from util import devices, distributed
 from util.run import votes
 
+COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
 TINY = "--netG resnet_4blocks --ngf 4 --ndf 4 --netD n_layers --n_layers_D 2 --load_size 32 --crop_size 32"
 CONTRASTIVE = "--netF_nc 8 --num_patches 16"
 STYLE = "--netG stylegan2 --netD stylegan2 --nce_layers 0,2,4"
@@ -70,13 +72,17 @@ def lies_on(model, kind):
 
 
 class Taken(TorchDispatchMode):
-    """``names`` of the operations of ATen."""
+    """``names`` of the operations of ATen. It refuses tensors of two devices, which ``meta`` takes in products, lookups
+    and changes in place; numbers (no dimension) may come from the host, as on a GPU."""
 
     def __init__(self):
         super().__init__()
         self.names = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor) and x.dim()]
+        if func not in COPIES and len({x.device.type for x in tensors}) > 1:
+            raise RuntimeError(f"{func}: tensors of two devices")
         if func.namespace == "aten":
             self.names.add(func._schema.name[6:] + f".{func._schema.overload_name}".rstrip("."))
         return func(*args, **(kwargs or {}))
