@@ -44,7 +44,8 @@ def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]
     add = parser.add_argument
     add("--name", required=True, help="the experiment")
     add("--checkpoints_dir", default="./checkpoints", help="folder of all experiments")
-    add("--epochs", nargs="+", help="checkpoints: latest, best, numbers (default: up to 8 numbered ones, and latest)")
+    add("--epochs", "--epoch", nargs="+",  # test.py's name too, which would else be taken for train.py's
+        help="checkpoints: latest, best, numbers (default: up to 8 numbered ones, and latest)")  # fmt: skip
     add("--num_images", type=positive_int, default=16, help="images of the split test, else val, else train")
     add("--queries", nargs="+", type=point, default=[(0.5, 0.5), (0.25, 0.25), (0.7, 0.6)], metavar="X,Y",
         help="places of the queries, in parts of width and height (default: 0.5,0.5 0.25,0.25 0.7,0.6)")  # fmt: skip

@@ -24,9 +24,11 @@ def test_page(make_run, tmp_path, capsys, model):
     assert set(re.findall(r'(?:src|href)="(.{10})', page)) == {"data:image"}  # one file, nothing from elsewhere
 
 
-def test_chosen_checkpoints(make_run, capsys):
-    main([*make_run("--model=negcut"), "--epochs", "2"])
+@pytest.mark.parametrize("flag", ["--epochs", "--epoch"])
+def test_chosen_checkpoints(make_run, capsys, tmp_path, flag):
+    main([*make_run("--model=negcut"), flag, "2"])
     assert re.findall(r"epoch (\w+):", capsys.readouterr().out) == ["2"]
+    assert "come to queries: epoch 2</h2>" in (tmp_path / "a" / "negatives.html").read_text()
     with pytest.raises(UserError, match="--epochs.*such as 1, 2, latest"):
         main([*make_run("--model=negcut"), "--epochs", "7"])
 

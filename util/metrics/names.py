@@ -3,15 +3,18 @@
 import re
 from collections.abc import Iterable
 
-HIGHER = ("ssim", "psnr", "acc", "iou", "map", "precision", "recall", "density", "coverage", "inception score")
-HIGHER += ("class_", "self_similarity", "edge_similarity", "stripes")
+# At the end of a word, as in pixAcc and mIoU: "accumulated", "previous" and "mapped" say something else.
+HIGHER = re.compile(
+    r"(ssim|psnr|acc|accuracy|iou|map|precision|recall|density|coverage|inception score"
+    r"|self_similarity|edge_similarity|stripes)(?![a-z])|class_\d"
+)
 PAPERS = (256, 256)  # height and width at which distances are published
 SIZE = re.compile(r"-(\d+(x\d+)?px|mixed)(?=_|$)")
 
 
 def higher_is_better(score: str) -> bool:
     """Whether larger is better (accuracies, IoU, SSIM, ...); FID, KID, errors and distances are better when small."""
-    return any(word in score.lower() for word in HIGHER)
+    return bool(HIGHER.search(score.lower()))
 
 
 def plotted_scores(scores: dict) -> dict[str, float]:

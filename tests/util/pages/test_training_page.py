@@ -159,7 +159,11 @@ def test_names_that_no_file_may_have_stay_apart(tmp_path, names):
 
 def test_which_way_a_score_is_better():
     assert not any(map(higher_is_better, ("FID", "KID", "LPIPS", "error to the truth")))
-    assert all(map(higher_is_better, ("SSIM", "pixAcc", "mean IoU", "Precision")))
+    assert not any(map(higher_is_better, ("accumulated error", "mapped_distance", "previous_FID", "class_error")))
+    assert all(
+        map(higher_is_better, ("SSIM", "pixAcc", "mean IoU", "Precision", "mIoU_ema", "mAP50", "class_340_real"))
+    )
+    assert all(map(higher_is_better, ("pixel_accuracy", "class_accuracy", "stripes_ema", "edge_similarity", "MS-SSIM")))
 
 
 def test_in_the_browser(tmp_path, browser):
