@@ -11,6 +11,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 torch.set_num_threads(1)  # small tensors: more threads wait for each other, for minutes on a busy machine
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # likewise in the commands, whose sums are then those of this process
 # No test asserts a time, and what was green is green the next time.
 slow = [hypothesis.HealthCheck.too_slow]
 hypothesis.settings.register_profile("here", deadline=None, suppress_health_check=slow, derandomize=True)

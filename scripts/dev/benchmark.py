@@ -48,6 +48,7 @@ from util.words import aligned
 
 PHASES = {"forward": "translate", "update_D": "D", "update_N": "N", "update_G_and_F": "G, F", "update_F_": "F_"}
 PHASES["summarize"] = "summaries"
+OWN = {"--model", "--load_size", "--crop_size", "--batch_size", "--dataroot"}  # flags of train.py that are no setting
 
 
 class Case(NamedTuple):
@@ -256,6 +257,9 @@ def main() -> None:
     settings = [setting.strip() for setting in args.settings.split(";")]
     if args.child:
         return child(Case(args.models[0], settings[0], args.sizes[0], args.batches[0], extra))
+    if own := OWN & {word.partition("=")[0] for setting in settings for word in setting.split()}:
+        of_script = "this script's own --models, --sizes, --batches and --dataroot"
+        raise UserError(f"--settings: in place of {', '.join(sorted(own))} give {of_script}")
     if args.loading and not args.dataroot:
         raise UserError("--loading needs --dataroot, a folder with trainA and trainB")
     if not (args.flops or args.ops):

@@ -72,6 +72,13 @@ def test_nothing_cannot_be_measured(flag, monkeypatch, tmp_path):
         rows(monkeypatch, tmp_path, flag, "0")
 
 
+@pytest.mark.parametrize("flag", ["--batch_size 4", "--crop_size=32"])
+def test_what_the_script_decides_is_no_setting(flag, monkeypatch, tmp_path):
+    """It was left out in silence."""
+    with pytest.raises(UserError, match=f"--settings: .*{flag[:6]}.* own --models, --sizes, --batches and --dataroot"):
+        rows(monkeypatch, tmp_path, "--flops", "--settings", f"default; {flag}")
+
+
 def test_loading_needs_images(monkeypatch, tmp_path):
     with pytest.raises(UserError, match="--loading needs --dataroot"):
         rows(monkeypatch, tmp_path, "--loading")
