@@ -48,7 +48,7 @@ def train(opt) -> None:
 
     loggers = create_loggers(opt, training.resumed_at)
     with loggers, Interruption(opt.time_budget) as interruption, watched(opt):
-        training.announce(loggers)
+        training.announce(loggers, validation)
         progress = training.progress
         while not progress.is_finished and not interruption.requested():
             dataset.set_epoch(progress.epoch, skip_images=progress.epoch_images)
@@ -64,7 +64,7 @@ def train(opt) -> None:
             else:
                 training.end_epoch(progress, loggers, validation)
                 progress = progress.next_epoch()
-        training.save_latest(progress)
+        training.save_last(progress, interruption)
     training.summary(progress, None if progress.is_finished else interruption.reason)
     sys.exit(0 if progress.is_finished else EXIT_CODE)
 

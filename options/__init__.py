@@ -8,6 +8,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import models
@@ -20,6 +21,7 @@ from options.train_options import add_train_options
 from util.errors import UserError, exit_on_mistakes, warn
 from util.files import write_atomic
 from util.run.saved_options import read_options
+from util.words import did_you_mean
 
 HELPS = {"-h", "--help", "--help-all"}
 # What is not taken over from the saved options of a training run: where and how to run.
@@ -35,13 +37,13 @@ def look_ahead(argv: list[str] | None = None, is_train: bool = True) -> None:
     or a run that is not there."""
     argv = sys.argv[1:] if argv is None else argv
     parser = _common_parser(argv, is_train)
-    known = parser.parse_known_args()[0]
+    known, unknown = parser.parse_known_args()
     if HELPS & set(argv) and "--help-all" not in argv and not parser.typed() & {"model", "dataset_mode"}:
         print(parser.format_essentials())
         sys.exit(0)
     models.FILES.check(known.model)
     if (not is_train or known.continue_train) and not HELPS & set(argv) and "WORLD_SIZE" not in os.environ:
-        _saved_options(known, is_needed=True)  # of several processes rank 0 alone reads them
+        _saved_options(known, is_needed=True, unknown=unknown)  # of several processes rank 0 alone reads them
 
 
 def _common_parser(argv: list[str], is_train: bool) -> OptionParser:
@@ -181,14 +183,21 @@ def save_options(opt: argparse.Namespace, folder: str | Path) -> None:
     write_atomic(Path(folder) / f"{prefix}.txt", opt.message + "\n")
 
 
-def _saved_options(opt: argparse.Namespace, is_needed: bool) -> dict:
+def _saved_options(opt: argparse.Namespace, is_needed: bool, unknown: Sequence[str] = ()) -> dict:
     """What test.py and --continue_train take from ``train_opt.json``; nothing where an official run has none, or where
-    there is no run, unless it ``is_needed``."""
+    there is no run, unless it ``is_needed``: then a misspelt flag among the ``unknown`` may be why."""
     folder = Path(opt.checkpoints_dir) / opt.name
     if not folder.is_dir():
         if not is_needed:
             return {}
-        raise UserError(f"--name {opt.name}: there is no folder {folder}; train it first or mend --checkpoints_dir")
+        for word in unknown:
+            if meant := did_you_mean(word.split("=")[0], ["--name", "--checkpoints_dir"]):
+                raise UserError(f"unrecognized arguments: {word}{meant}")
+        runs = [path.parent.name for path in Path(opt.checkpoints_dir).glob("*/train_opt.json")]
+        raise UserError(
+            f"--name {opt.name}: there is no folder {folder}; train it first or mend --checkpoints_dir"
+            f"{did_you_mean(opt.name, runs)}"
+        )
     values = read_options(folder, "remove it and give the flags again")
     if values is None:
         return {}

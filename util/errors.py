@@ -27,8 +27,10 @@ def warn(message: str) -> None:
 
 
 def run(main, *args):
-    """``main(*args)``. What the user can mend becomes one line on stderr and exit status 2, Ctrl-C status 130."""
+    """``main(*args)``. What the user can mend becomes one line on stderr and exit status 2, Ctrl-C status 130, also
+    while the rest of the script is imported."""
     _print_everything()
+    sys.excepthook = quiet_after_ctrl_c
     try:
         return main(*args)
     except KeyboardInterrupt:
@@ -53,6 +55,11 @@ def exit_on_mistakes() -> None:
         sys.exit(2)
 
     sys.excepthook = hook
+
+
+def quiet_after_ctrl_c(kind, error, traceback) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
 
 
 def _print_everything() -> None:

@@ -163,6 +163,20 @@ def test_a_run_that_is_not_there(is_train, tmp_path):
         again(tmp_path, is_train=is_train)
 
 
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--name=runn"], "--name runn: there is no folder {0}/runn; .* \\(did you mean run\\?\\)$"),
+        (["--nam=run"], "unrecognized arguments: --nam=run \\(did you mean --name\\?\\)$"),
+        (["--naem", "run", "--continue_train"], "unrecognized arguments: --naem \\(did you mean --name\\?\\)$"),
+    ],
+)
+def test_what_is_misspelt_where_no_run_is_found(argv, says, trained, tmp_path):
+    trained()
+    with pytest.raises(UserError, match=says.format(tmp_path)):
+        options.look_ahead([f"--checkpoints_dir={tmp_path}", *argv], is_train="--continue_train" in argv)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "3", '"text"'])
 def test_a_damaged_record(text, tmp_path):
     (tmp_path / "run").mkdir()

@@ -1,10 +1,16 @@
 """What the system refuses is one sentence, a bug a traceback."""
 
 import errno
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from util.errors import run
+
+ROOT = Path(__file__).parents[2]
 
 
 class WindowsError(OSError):
@@ -34,3 +40,11 @@ def test_what_the_system_refuses(error, is_mistake, capsys):
     if is_mistake:
         assert end.value.code == 2
         assert capsys.readouterr().err == f"error: {error.filename}: {error.strerror}\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no exit status of a signal")
+@pytest.mark.parametrize("begin", ["from util.errors import run; run(int)", "import repository"])
+def test_ctrl_c_while_a_script_is_imported_prints_nothing(begin):
+    code = f"import sys; sys.path.insert(0, 'scripts'); {begin}; raise KeyboardInterrupt"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

@@ -27,7 +27,12 @@ def locked(opt):
         yield
         return
     folder = Path(opt.checkpoints_dir) / opt.name
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # a broken link, a place for no files
+        raise UserError(
+            f"--checkpoints_dir {opt.checkpoints_dir}: {folder} cannot be made ({error.strerror})"
+        ) from None
     lock, holder = FileLock(folder / ".lock"), folder / ".lock.json"
     try:
         with warnings.catch_warnings():

@@ -36,12 +36,12 @@ def print_options(opt, file: Path) -> None:
     print_lines("" if changed else "options", f"defaults in parentheses; all options: {file}")
 
 
-def print_start(opt, model, start: str, epoch_images: int, watch: list[str]) -> None:
+def print_start(opt, model, start: str, epoch_images: int, watch: list[str], has_scores: bool) -> None:
     """``start``: "new", or where training goes on; ``watch``: where to see the run."""
     folder = Path(opt.checkpoints_dir) / opt.name
     print_options(opt, folder / "train_opt.txt")
     counts = [count(opt.dataroot, opt.phase)]
-    if opt.eval_freq:
+    if has_scores:
         tests = count(opt.dataroot, "test") or count(opt.dataroot, "val")
         every = "epoch" if opt.eval_freq == 1 else f"{opt.eval_freq} epochs"
         counts.append(f"{tests}, scored every {every}" if tests else "")

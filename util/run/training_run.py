@@ -11,9 +11,10 @@ from util import distributed
 from util.errors import UserError, warn
 from util.files import BESIDE
 from util.json_lines import read
-from util.metrics.names import at_this_size
+from util.metrics.names import at_this_size, plotted_scores
 from util.metrics.records import summary, summary_line
 from util.run import checkpoints, starts
+from util.run.interruption import Interruption
 from util.run.losses import Losses
 from util.run.progress import Position, Progress
 from util.run.run_summary import print_end, print_start
@@ -23,6 +24,7 @@ from util.run.votes import Vote
 from util.words import plural
 
 RETRY_SECONDS = 60  # after a save that failed
+PATIENCE_SECONDS = 3600  # with the last one
 
 
 class TrainingRun:
@@ -37,6 +39,7 @@ class TrainingRun:
                 leftover.unlink(missing_ok=True)
         self.begun = self.saved_at = time.monotonic()
         self.save_failed = False
+        self.on_disk: Position | None = None  # where the saved state stands
         self.save_vote = Vote(self._save_is_late)
         self.losses = Losses(opt, model, self.folder)
         self.pretrained = ""  # where weights come from
@@ -51,7 +54,7 @@ class TrainingRun:
         aside = None if opt.continue_train or opt.rank else checkpoints.set_aside(self.folder)
         if aside:
             self._say(checkpoints.where_it_went(opt.name, aside))
-        self.resumed_at = position if opt.continue_train else None
+        self.resumed_at = self.on_disk = position if opt.continue_train else None
         self.start_record: dict | None = None  # to be recorded once a step is done
 
     def _new(self) -> Position:
@@ -161,6 +164,27 @@ class TrainingRun:
         self._try_to_save("latest", *([f"iter_{progress.total_images}"] if self.opt.save_by_iter else []), at=progress)
         self.saved_at = time.monotonic()
 
+    def save_last(self, progress: Progress, interruption: Interruption) -> None:
+        """As ``save_latest``, but nothing comes after it: one that fails is tried again for an hour, unless training
+        was told to stop. ``UserError`` where it failed for good."""
+        self.save_latest(progress)
+        for second in range(1, PATIENCE_SECONDS + 1):
+            if not distributed.any_rank(self.save_failed):
+                return
+            if interruption.requested():
+                break
+            time.sleep(1)
+            if second % RETRY_SECONDS == 0:
+                self.save_latest(progress)
+        distributed.by_first(self._refuse_the_end)
+
+    def _refuse_the_end(self) -> None:
+        at = self.on_disk
+        there = f"the state there is of epoch {at.epoch}, image {at.epoch_images}" if at else "nothing is saved there"
+        raise UserError(
+            f"the last save to {self.folder} failed, {there}; make room and train what is missing with --continue_train"
+        )
+
     def end_epoch(self, progress: Progress, loggers, validation=None) -> None:
         """Step the schedules; evaluate and save where ``--eval_freq`` and ``--save_epoch_freq`` say so."""
         opt, epoch = self.opt, progress.epoch
@@ -180,8 +204,8 @@ class TrainingRun:
     def _follow_best(self, epoch: int, scores: dict) -> None:
         """Keep the weights of the best epoch so far as ``best_net_*.pth``."""
         metric = self._metric(scores)
-        if metric not in scores:
-            raise UserError(f"--eval_metric {metric} is not among the scores: {', '.join(scores)}")
+        if metric not in scores:  # of another size than Validation.check_metric has seen
+            raise UserError(f"--eval_metric {metric} is not among the scores: {', '.join(plotted_scores(scores))}")
         self.model.metric = scores[metric]  # for --lr_policy plateau
         found = summary(self.folder / "metrics.jsonl", metric)
         if found:
@@ -213,10 +237,10 @@ class TrainingRun:
         try:
             with distributed.long_job("saving"):
                 self._save(names, ranks, at)
-            self.save_failed = False
+            self.save_failed, self.on_disk = False, at or self.on_disk
         except OSError as error:
             self.save_failed = True
-            warn(f"SAVING TO {self.folder} FAILED: {error}. Training goes on and tries again within a minute")
+            warn(f"SAVING TO {self.folder} FAILED: {error}. Training goes on, the save is tried again within a minute")
 
     def _save(self, names: tuple[str | int, ...], ranks: list[dict] | None, at: Position | None) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -230,13 +254,13 @@ class TrainingRun:
         if self.opt.rank == 0:
             print(message)
 
-    def announce(self, loggers) -> None:
+    def announce(self, loggers, validation) -> None:
         """What is about to happen, on one screen."""
         if not self.opt.quiet:
             start = f"goes on at epoch {self.progress.epoch}, image {self.progress.epoch_images}"
             start = start if self.opt.continue_train else "new"
             start += f", weights of {self.pretrained}" if self.pretrained else ""
-            print_start(self.opt, self.model, start, len(self.dataset), loggers.where_to_watch())
+            print_start(self.opt, self.model, start, len(self.dataset), loggers.where_to_watch(), bool(validation))
 
     def summary(self, progress: Progress, interrupted: str | None) -> None:
         """How long it took, the scores, and the next command."""

@@ -3,6 +3,7 @@
 import copy
 import warnings
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from util import distributed
 from util.errors import UserError, warn
 from util.images import result_name, tensor2im
+from util.metrics.names import plotted_scores, without_size
 from util.pictures import phase_folder, source_side, target_side
 from util.run.undisturbed import undisturbed
 
@@ -38,6 +40,7 @@ class Validation:
         self.count = int(min(opt.eval_num, len(dataset)))
         self.world_size = opt.world_size
         self.told: set[str] = set()
+        self.references = references
         if opt.rank == 0:
             self.evaluator = Evaluator(
                 references,  # type: ignore[arg-type]  # a collection that is only gone through
@@ -72,14 +75,28 @@ class Validation:
     def score(self, pairs: list) -> dict:
         """The evaluator's scores of (answer or None, translation); what it warns about is told once a run."""
         with warnings.catch_warnings(record=True) as caught:
-            found = self.evaluator.score([translation for _, translation in pairs])
+            found = self._score(pairs)
         for warning in caught:
             self.tell(str(warning.message))
+        return found
+
+    def _score(self, pairs: list) -> dict:
+        found = self.evaluator.score([translation for _, translation in pairs])
         if self.answer:
             from util.metrics.pairs import pair_scores  # here: it imports SciPy
 
             found |= {name: float(np.mean(values)) for name, values in pair_scores(pairs).items()}
         return found
+
+    def check_metric(self, opt) -> None:
+        """``UserError`` for an ``--eval_metric`` that no evaluation gives, known by the scores of two real images."""
+        two = list(islice(self.references, 2))
+        with warnings.catch_warnings(action="ignore"):
+            found = plotted_scores(self._score([(image, image) for image in two]))
+        self.evaluator.warned.clear()
+        names = [name + ending for ending in ("", "_ema")[: 2 if opt.ema_decay else 1] for name in found]
+        if without_size(opt.eval_metric) not in map(without_size, names):
+            raise UserError(f"--eval_metric {opt.eval_metric} is not among the scores: {', '.join(names)}")
 
     def tell(self, message: str) -> None:
         """Once a run."""
@@ -143,7 +160,7 @@ def create_validation(opt, create_dataset, test_opt, device) -> Validation | Non
     missing = [str(folder) for folder in folders if not folder.is_dir()]
     if missing:
         if not opt.quiet:
-            print(f"no scores during training: {' and '.join(missing)} missing")
+            print(f"no scores during training: {' and '.join(missing)} missing; --epoch best will not exist")
         return None
     try:
         references = target_images(create_dataset, test_opt, folders[-1], paired)
@@ -153,4 +170,7 @@ def create_validation(opt, create_dataset, test_opt, device) -> Validation | Non
     if min(len(references), len(dataset), opt.eval_num) < 2:
         where = " and in ".join(folder.name for folder in folders)
         raise UserError(f"--eval_freq needs at least 2 images in {where}; 0 trains without scores")
-    return Validation(opt, dataset, references, device, answers=paired)
+    validation = Validation(opt, dataset, references, device, answers=paired)
+    if opt.eval_metric:
+        distributed.by_first(lambda: validation.check_metric(opt))
+    return validation

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 from tiny_run import CONTRASTIVE, Run, draw_images, first_difference, weights
 
-from util.errors import run
+from util.errors import UserError, run
 from util.run import checkpoints, interruption
 from util.run.interruption import Interruption
 
@@ -137,6 +138,39 @@ def test_a_disk_that_is_full_for_a_while(new_run, monkeypatch, capsys):
     assert first_difference(run.state["model"], whole.state["model"]) is None
     assert run.record == whole.record
     assert not list(run.folder.glob(".writing-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["patience", "signal", "room"])
+def test_a_last_save_that_fails_is_no_success(ending, new_run, monkeypatch, capsys):
+    monkeypatch.setattr("util.run.training_run.PATIENCE_SECONDS", 2 if ending == "patience" else 60)
+    monkeypatch.setattr("util.run.training_run.RETRY_SECONDS", 1)
+    run, unlimited = new_run("run", "--save_epoch_freq=2"), (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+
+    def fill():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+        if ending == "room":
+            threading.Timer(1.5, resource.setrlimit, (resource.RLIMIT_FSIZE, unlimited)).start()
+        if ending == "signal":
+            signal.raise_signal(signal.SIGTERM)
+
+    try:
+        if ending == "room":
+            assert run(after={11: fill}) == 0
+        else:
+            with pytest.raises(UserError) as refused:
+                run(after={11: fill})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert "SAVING TO" in capsys.readouterr().err
+    if ending != "room":
+        assert str(refused.value) == (
+            f"the last save to {run.folder} failed, the state there is of epoch 3, image 0; "
+            "make room and train what is missing with --continue_train"
+        )
+        assert run.state["position"]["total_images"] == 8
+        assert run.resume() == 0
+    assert run.state["position"]["total_images"] == 12
 
 
 @pytest.mark.slow

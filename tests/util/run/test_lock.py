@@ -37,6 +37,13 @@ def test_a_second_one_is_told_who_has_it(opt, tmp_path):
     assert not (folder / ".lock.json").exists()
 
 
+def test_a_link_to_a_disk_that_is_gone(opt, tmp_path):
+    opt.checkpoints_dir = str(tmp_path / "link")
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match="--checkpoints_dir .*link: .* cannot be made"), locked(opt):
+        pass
+
+
 def test_the_lock_of_a_killed_process_does_not_block(opt, tmp_path):
     """Nor does what it left beside it."""
     script = (

@@ -18,7 +18,7 @@ def start(opt, capsys) -> list[str]:
     model = SimpleNamespace(device=torch.device("cpu"), precision="fp32", notes=list, print_networks=print)
     model.layout = torch.preserve_format
     model.networks = lambda: {"G": torch.nn.Linear(10, 10)}
-    run_summary.print_start(opt, model, "new", 7, ["one", "two"])
+    run_summary.print_start(opt, model, "new", 7, ["one", "two"], True)
     return capsys.readouterr().out.splitlines()
 
 
