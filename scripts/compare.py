@@ -6,8 +6,9 @@
     python scripts/compare.py --out comparisons/h2z --existing CUT="checkpoints/h2z_cut*" \\
         --existing NEGCUT=checkpoints/h2z
 
-Every run is one of train.py, in OUT/checkpoints/NAME_seedN, with what it printed in OUT/logs. A finished run is not
-trained again; an interrupted one goes on, or starts anew where the budget is a time. Written at the end:
+Every run is one of train.py, in OUT/checkpoints/NAME_seedN, with what it printed in OUT/logs. Ctrl-C and SIGTERM end it
+and this script, with exit status 75. The same command does not train a finished run again; an interrupted one goes on,
+or starts anew where the budget is a time. Written at the end:
 
     OUT/index.html   curves over images and over time, scores, the contrastive term, samples side by side
     OUT/table.md     the same scores as a table: mean +- standard deviation over the seeds, last and best
@@ -22,11 +23,14 @@ import argparse
 import glob
 import json
 import math
+import os
 import re
 import shlex
 import subprocess
 import sys
+import time
 import warnings
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +53,7 @@ from util.pages.comparison import EMA, read_run
 from util.pages.differences import difference_tables
 from util.pictures import source_side
 from util.run.checkpoints import numbered_epochs
-from util.run.interruption import EXIT_CODE
+from util.run.interruption import EXIT_CODE, Interruption
 
 RECORDS = ("metrics.jsonl", "drawn_scores.jsonl")  # of scores, in a run's folder: training's, and ours
 FINISHED = "compared.json"  # in a run's folder: the flags that it was trained with, to its end
@@ -109,9 +113,9 @@ def main(argv: list[str] | None = None) -> None:
         command(opt, name, 0)
     runs = {name: [opt.out / "checkpoints" / f"{name}_seed{seed}" for seed in range(opt.seeds)] for name in opt.run}
     runs |= existing(opt)
-    for seed in range(opt.seeds):  # all experiments of one seed, then the next: what is there can be compared early
-        for name in opt.run:
-            train(opt, runs[name][seed], name, seed)
+    # All experiments of one seed, then the next: what is there can be compared early.
+    for number, (seed, name) in enumerate(product(range(opt.seeds), opt.run), start=1):
+        train(opt, runs[name][seed], name, seed, f"{number} of {opt.seeds * len(opt.run)}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         samples = [score_and_show(opt, folder, i == 0) for each in runs.values() for i, folder in enumerate(each)]
@@ -153,17 +157,18 @@ def command(opt: argparse.Namespace, name: str, seed: int) -> list[str]:
     return [*flags, f"--n_epochs={epochs - falling}", f"--n_epochs_decay={falling}"]
 
 
-def train(opt: argparse.Namespace, folder: Path, name: str, seed: int) -> None:
-    """One run of train.py to the end of its budget, unless it has been there."""
+def train(opt: argparse.Namespace, folder: Path, name: str, seed: int, which: str) -> None:
+    """One run of train.py to the end of its budget, unless it has been there; ``which``: ``1 of 4``."""
     flags, marker = command(opt, name, seed), folder / FINISHED
     if marker.exists():
         if json.loads(marker.read_text()) != flags:
             raise UserError(f"{folder} was trained with other flags ({marker}); remove it or choose another --out")
+        print(f"{folder.name} ({which}): is trained")
         return
     goes_on = opt.images and (folder / "latest_state.pt").exists()
     log = opt.out / "logs" / f"{folder.name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
-    print(f"{folder.name}: {'goes on' if goes_on else 'training'}", flush=True)
+    print(f"{folder.name} ({which}): {'goes on' if goes_on else 'training'}", flush=True)
     with open(log, "a" if goes_on else "w", encoding="utf-8") as file:
         status = wait_for([sys.executable, ROOT / "train.py", *flags, *(["--continue_train"] * bool(goes_on))], file)
     if status != (EXIT_CODE if opt.seconds else 0):
@@ -173,12 +178,23 @@ def train(opt: argparse.Namespace, folder: Path, name: str, seed: int) -> None:
 
 
 def wait_for(argv: list, output) -> int:
-    """Exit status of a command. Ctrl-C reaches it too: it saves before it ends."""
-    process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        return process.wait()
-    finally:
-        process.wait()
+    """Exit status of a run of train.py. What ends this script ends the run first, which saves. It is always told by
+    SIGTERM: until train.py listens that ends it too, while a Ctrl-C during its imports may be lost there."""
+    with Interruption() as signals:
+        process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT)
+        is_told = os.name != "posix"  # Windows' terminate() would not let it save; Ctrl-C reaches it there
+        try:
+            while process.poll() is None:
+                if signals.reason and not is_told:
+                    process.terminate()
+                    is_told = True
+                time.sleep(0.1)
+        finally:  # a second Ctrl-C, which ends train.py at once
+            process.wait()
+    if signals.reason:
+        print(f"interrupted by {signals.reason}; the same command goes on")
+        sys.exit(EXIT_CODE)
+    return process.returncode
 
 
 def score_and_show(opt: argparse.Namespace, folder: Path, show: bool) -> dict[str, list[np.ndarray]]:

@@ -1,7 +1,9 @@
 """scripts/compare.py: budgets, what is trained and what is not trained again, and the page."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +71,56 @@ def test_a_failed_run_says_where_to_look(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"a_seed0 ended with status 2: error: no space .*logs/a_seed0.txt"):
         compare.main([f"--out={tmp_path}", *arguments])
     assert not (tmp_path / "checkpoints/a_seed0" / compare.FINISHED).exists()
+
+
+# A train.py that loses a Ctrl-C, as one that is being imported may, and saves at SIGTERM; it sends its parent a signal.
+CHILD = """
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("saved")))
+if len(sys.argv) > 1:
+    os.kill(os.getppid(), int(sys.argv[1]))
+time.sleep(3)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has neither these signals nor these parents")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_the_run_and_then_the_comparison(tmp_path, capsys, name):
+    output = open(tmp_path / "log", "w+")
+    with pytest.raises(SystemExit, match="75"):
+        compare.wait_for([sys.executable, "-c", CHILD, str(int(getattr(signal, name)))], output)
+    output.seek(0)
+    assert output.read() == "saved\n"
+    assert capsys.readouterr().out == f"interrupted by {name}; the same command goes on\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
+def test_a_signal_before_the_run_has_begun_ends_both(tmp_path, monkeypatch):
+    started, popen = [], subprocess.Popen
+
+    def interrupted(*arguments, **how):
+        started.append(popen(*arguments, **how))
+        os.kill(os.getpid(), signal.SIGINT)
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with open(tmp_path / "log", "w") as output, pytest.raises(SystemExit, match="75"):
+        compare.wait_for([sys.executable, "-c", CHILD], output)
+    assert started[0].returncode in (0, -signal.SIGTERM)
+
+
+def test_each_run_says_which_of_how_many_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(compare, "wait_for", lambda *_: 1 if "--seed=1" in _[0] else 0)
+    monkeypatch.setattr(compare, "command", lambda opt, name, seed: [f"--seed={seed}"])
+    for name in ("a", "b"):
+        (tmp_path / f"checkpoints/{name}_seed0").mkdir(parents=True)
+    arguments = [f"--out={tmp_path}", "--run=a=", "--run=b=", "--images=4", "--seeds=2"]
+    for done in ("training", "is trained"):
+        with pytest.raises(UserError, match="a_seed1 ended with status 1"):
+            compare.main(arguments)
+        runs = [f"a_seed0 (1 of 4): {done}", f"b_seed0 (2 of 4): {done}", "a_seed1 (3 of 4): training"]
+        assert capsys.readouterr().out.splitlines() == runs
 
 
 def test_a_folder_whose_name_looks_like_a_pattern_and_a_generator_of_another_name(tmp_path):
