@@ -1,5 +1,6 @@
 import copy
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from models import networks
 from models.networks.blocks import Downsample, InstanceNorm, ReflectionPad2d, Upsample, get_norm_layer
+from scripts.dev.counts import operations
+from util.device_kinds import KINDS
 from util.errors import UserError
 
 LAYOUTS = {
@@ -59,6 +62,18 @@ def test_instance_norm_keeps_the_layout(batch):
     assert InstanceNorm(4)(x).is_contiguous()
     last = x.contiguous(memory_format=torch.channels_last)
     assert InstanceNorm(4)(last).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("launches", [False, True])
+def test_a_batch_in_channels_last_is_few_operations_where_each_is_launched(launches, monkeypatch):
+    monkeypatch.setitem(KINDS, "cpu", replace(KINDS["cpu"], launches=launches))
+    norm, counts = InstanceNorm(4), []
+    for batch in (2, 5):
+        x = torch.randn(batch, 4, 6, 5).contiguous(memory_format=torch.channels_last)
+        counts.append(operations(lambda x=x: norm(x)))
+        assert norm(x).is_contiguous(memory_format=torch.channels_last)
+        assert (norm(x) - normalized(x)).abs().max() < 1e-5
+    assert (counts[0] == counts[1]) == launches
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])

@@ -54,6 +54,8 @@ class Graph(TorchDispatchMode):
         return {memory(tensor): tensor for tensor in found}
 
     def begin(self) -> None:
+        if not all(group["capturable"] for o in self.owner.model.optimizers for group in o.param_groups):
+            raise RuntimeError("Attempting CUDA graph capture of step() but param_groups' capturable is False.")
         before = self.lasting()
         self.given, self.kept = before.keys(), [(x, x.detach().clone()) for x in before.values()]
         self.__enter__()
@@ -97,8 +99,12 @@ class Graph(TorchDispatchMode):
 
 
 class Stream:
+    def __init__(self):
+        self.steps = 0  # taken on it
+        self.waited_for: list[Stream] = []
+
     def wait_stream(self, other):
-        pass
+        self.waited_for.append(other)
 
 
 @pytest.fixture
@@ -108,6 +114,8 @@ def gpu(monkeypatch):
 
     @contextmanager
     def recording(graph, stream, capture_error_mode):
+        waits = [stream.waited_for, step_graph.current.waited_for]
+        assert stream.steps == WARM_UP and waits == [[step_graph.current] * WARM_UP, [stream] * WARM_UP]
         graph.begin()
         try:
             yield
@@ -116,6 +124,7 @@ def gpu(monkeypatch):
 
     @contextmanager
     def on(stream):
+        stream.steps += 1
         yield
 
     def step_graph(model):
@@ -123,13 +132,14 @@ def gpu(monkeypatch):
             step_graph.graphs.append(Graph(step))
             return step_graph.graphs[-1]
 
-        stand_ins = {"CUDAGraph": new, "graph": recording, "Stream": Stream, "stream": on, "current_stream": Stream}
+        stand_ins = {"CUDAGraph": new, "graph": recording, "Stream": Stream, "stream": on}
+        stand_ins["current_stream"] = lambda: step_graph.current
         for name, value in stand_ins.items():
             monkeypatch.setattr(torch.cuda, name, value)
         step = StepGraph(model)
         return step
 
-    step_graph.graphs = []
+    step_graph.graphs, step_graph.current = [], Stream()
     return step_graph
 
 
@@ -170,6 +180,7 @@ def test_repeated_steps_equal_ordinary_ones(flags, gpu, tmp_path):
         assert torch.equal(plain.real_A, graphed.real_A) or number == len(seeds) - 1
     assert not step.obstacle
     assert [graph.replays for graph in gpu.graphs] == [2, 4]  # anew for the other learning rate
+    assert not any(group["capturable"] for o in graphed.optimizers for group in o.param_groups)  # as it is saved
     assert plain.updates.read() == graphed.updates.read()
     assert_equal(plain, graphed)
 
