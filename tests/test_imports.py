@@ -161,3 +161,26 @@ def test_the_program_starts_without_what_few_need():
     assert done.returncode == 0, done.stderr
     for heavy in ("visdom", "tensorboard", "torch_fidelity", "onnx", "scipy", "matplotlib", "torch._dynamo"):
         assert heavy not in done.stdout.split(), heavy
+
+
+AT_TORCH = """
+import os, sys
+class AtTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print(os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK"))
+            os._exit(sys.stdout.flush() or 0)
+sys.meta_path.insert(0, AtTorch())
+sys.path[:0] = [root, root + "/scripts"]
+__import__(module)
+"""
+
+
+@pytest.mark.parametrize("module", ["train", "translate", "util.translator"])
+def test_torch_is_told_of_the_way_out_on_apples_devices_before_it_is_imported(module):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTORCH_ENABLE_MPS_FALLBACK"}
+    code = f"root, module = {str(ROOT)!r}, {module!r}\n{AT_TORCH}"
+    if module == "util.translator":  # imports on demand
+        code += "import util.translator; util.translator.Translator"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == ["1"], done.stderr
