@@ -31,7 +31,7 @@ from util.metrics.pairs import pair_scores
 from util.metrics.protocols import PROTOCOLS
 from util.metrics.records import append_scores, format_score, summary, summary_line
 from util.metrics.structure import outside_scores, read_pair, structure_scores
-from util.pages.result_page import add_scores, disagreement
+from util.pages.result_page import add_scores, disagreement, translations_within
 from util.pictures import Reader, find_images
 from util.run.saved_options import readers_of_run
 
@@ -81,11 +81,13 @@ def evaluate(opt: argparse.Namespace) -> None:
     records, epoch = _records(opt)
     run_folder = opt.checkpoints_dir / opt.name if opt.name else None
     reader_of_inputs, reader = readers_of_run(run_folder, opt.value_range, opt.max_pixels)
-    translations, real = distributed.by_first(lambda: (reader.find(opt.generated), reader.find(opt.real)))
+    translations, real = distributed.by_first(lambda: [_pictures(reader, f) for f in (opt.generated, opt.real)])
     differs = disagreement(opt.generated, translations)
     if differs and rank == 0:
         warn(f"{opt.generated} and the page above it disagree: {differs}; all in the folder are scored")
     inputs = pair_by_name(opt.generated, opt.inputs, "--inputs") if opt.inputs else []
+    if rank == 0 and inputs and (unused := len(find_images(opt.inputs)) - len({source for _, source in inputs})):
+        warn(f"--inputs: {unused} of the images in {opt.inputs} have no translation in {opt.generated}")
     masks = pair_by_name(opt.generated, opt.mask_dir, "--mask_dir") if opt.mask_dir else []
     answers = pair_by_name(opt.generated, opt.real, "--paired") if opt.paired else []
 
@@ -111,6 +113,13 @@ def evaluate(opt: argparse.Namespace) -> None:
             append_scores(path, scores, epoch, _total_images(path, epoch))
         for metric in (name for scores in rows.values() for name in scores if name.startswith("F")):
             print(summary_line(summary(path, metric)))
+
+
+def _pictures(reader: Reader, folder: Path) -> list[Path]:
+    if inside := translations_within(folder):
+        where = " or ".join(map(str, inside[:2]))
+        raise UserError(f"{folder} holds inputs and translations of test.py, not one kind of picture: name {where}")
+    return reader.find(folder)
 
 
 def _records(opt: argparse.Namespace) -> tuple[list[Path], int]:

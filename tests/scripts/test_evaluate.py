@@ -184,6 +184,28 @@ def test_mistakes_are_named(folders, tmp_path, extra, message):
         evaluate.main([folders["real"], folders["made"], *extra])
 
 
+@pytest.mark.parametrize("above", [0, 1, 2])
+def test_a_folder_of_results_is_refused_with_the_one_of_its_translations(folders, above):
+    """images, the folder of the page and the one of the run: with inputs and former results in them."""
+    made = Path(folders["made"])
+    ResultPage(made.parents[1], "run", {}).save()
+    (made.parent / "real_A").mkdir()
+    with pytest.raises(UserError, match=f"{made.parents[above]} holds inputs and translations .* name {made}$"):
+        evaluate.main([folders["real"], str(made.parents[above])])
+    with pytest.raises(UserError, match=f"name {made}$"):
+        evaluate.main([str(made.parents[above]), str(made)])
+
+
+def test_inputs_without_translation_are_counted(folders, capsys):
+    arguments = [folders["real"], folders["made"], "--inputs", folders["inputs"], "--device=cpu"]
+    evaluate.main(arguments)
+    assert "no translation" not in capsys.readouterr().err
+    for name in ("more.png", "and_more.png"):
+        Image.new("RGB", (32, 32)).save(f"{folders['inputs']}/{name}")
+    evaluate.main(arguments)
+    assert f"--inputs: 2 of the images in {folders['inputs']} have no translation" in capsys.readouterr().err
+
+
 def test_a_name_needs_an_epoch(folders, tmp_path):
     (tmp_path / "checkpoints" / "run").mkdir(parents=True)
     arguments = [

@@ -105,6 +105,13 @@ def add_scores(images: str | Path, scores: dict[str, dict[str, float]]) -> Path 
     return folder / "index.html"
 
 
+def translations_within(folder: Path) -> list[Path]:
+    """Of the folder of a result page, its ``images``, or a folder of such: where translations lie apart from inputs and
+    from former results, fake_B or whatever the model has of the kind; of any other folder nothing."""
+    pages = [folder.parent] if folder.name == "images" else [folder, *(p.parent for p in folder.glob("*/index.html"))]
+    return [found for page in pages if (page / "index.html").is_file() for found in sorted(page.glob("images/fake*"))]
+
+
 def disagreement(images: str | Path, files: list[Path]) -> str:
     """How ``files``, the pictures in a page's folder ``images``, differ from those that the page shows; "" where they
     don't, or where the folder belongs to no page."""
