@@ -12,6 +12,7 @@ or starts anew where the budget is a time. Written at the end:
 
     OUT/index.html   curves over images and over time, scores, the contrastive term, samples side by side
     OUT/table.md     the same scores as a table: mean +- standard deviation over the seeds, last and best
+                     (both with the differences to --against NAME, seed by seed)
     OUT/scores.json  the numbers behind it
 
 Scores are those that training recorded (metrics.jsonl) and, on the dataset of make_toy_dataset.py, those of
@@ -50,7 +51,6 @@ from util.metrics.images import read_image
 from util.metrics.records import append_scores
 from util.pages import comparison_page
 from util.pages.comparison import EMA, read_run
-from util.pages.differences import difference_tables
 from util.pictures import source_side
 from util.run.checkpoints import numbered_epochs
 from util.run.interruption import EXIT_CODE, Interruption
@@ -121,10 +121,8 @@ def main(argv: list[str] | None = None) -> None:
         samples = [score_and_show(opt, folder, i == 0) for each in runs.values() for i, folder in enumerate(each)]
     experiments = {name: [read_run(folder, *RECORDS) for folder in each] for name, each in runs.items()}
     shown = dict(zip(runs, filter(None, samples), strict=True))
-    print(comparison_page.write(opt.out, opt.title or opt.out.name, header(opt), experiments, shown))
-    further = difference_tables(experiments, opt.against, opt.seconds_an_image)
-    write_atomic(opt.out / "table.md", (opt.out / "table.md").read_text() + further)
-    print(further)
+    title, differences = opt.title or opt.out.name, (opt.against, opt.seconds_an_image)
+    print(comparison_page.write(opt.out, title, header(opt), experiments, shown, *differences))
     print(f"open {opt.out / 'index.html'}")
 
 

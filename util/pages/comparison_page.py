@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 
@@ -22,14 +22,17 @@ from util.pages.comparison import (
     score_curve,
     spread,
 )  # fmt: skip
+from util.pages.differences import Difference, difference_tables
 from util.pages.plots import COLORS, Curve, markdown, picture, plot, plots, table
 
 Experiments = dict[str, list[Run]]  # by title: the runs, one a seed
 
 
-def write(out: Path, title: str, header: dict, experiments: Experiments, samples: dict) -> str:
-    """``index.html``, ``table.md`` and ``scores.json`` in ``out``; returns the scores as a Markdown table.
+def write(out: Path, title: str, header: dict, experiments: Experiments, samples: dict, against: str | None = None,
+          rates: dict[str, float] | None = None) -> str:  # fmt: skip
+    """``index.html``, ``table.md`` and ``scores.json`` in ``out``; returns the scores and differences in Markdown.
 
+    against, rates: see ``difference_tables``.
     samples: experiment -> label -> (H, W, 3) uint8 pictures, the same test images everywhere; labels that begin
     with "output" are its own, others (input, truth) common to all.
     """
@@ -39,9 +42,11 @@ def write(out: Path, title: str, header: dict, experiments: Experiments, samples
     losses = names(row for run in every_run for _, row in run.losses[:1] + run.losses[-1:])
     contrast = {title: [contrastive_term(run) for run in runs] for title, runs in experiments.items()}
     score_rows, contrast_rows = score_table(experiments, scores), contrast_table(contrast)
+    further = difference_tables(experiments, against, rates or {})
     sections = [
         ("Scores", "Mean ± standard deviation over the runs. Last: where training ended; best: the best epoch of each "
          "run by the score itself (its epochs in brackets). An arrow says which way is better.", table(*score_rows)),
+        *((each.title, each.caption, table(each.head, shown(each.rows, tags.b))) for each in further),
         ("The contrastive term", "Quiet: the share of recorded steps in which the contrastive loss of x was below "
          "0.001 lambda_NCE, that is practically zero. Positive, negative: mean cosine of a query with its positive and "
          "with its negatives at each layer, over the last tenth of the record.", table(*contrast_rows)),
@@ -56,10 +61,19 @@ def write(out: Path, title: str, header: dict, experiments: Experiments, samples
     ]  # fmt: skip
     body = [(tags.h2(title), tags.p(text) if text else "", content) for title, text, content in sections]
     write_atomic(out / "index.html", html.page(("plots", "report"), title, html.terms(header), [tags.main(body)]))
-    write_atomic(out / "table.md", f"{markdown(*score_rows)}\n{markdown(*contrast_rows)}")
+    differences = "".join(
+        f"\n{each.title}. {each.caption}\n\n{markdown(each.head, shown(each.rows, '**{}**'.format))}"
+        for each in further
+    )
+    write_atomic(out / "table.md", f"{markdown(*score_rows)}\n{markdown(*contrast_rows)}{differences}")
     values = {title: [run.scores for run in runs] for title, runs in experiments.items()}
     write_atomic(out / "scores.json", json.dumps({"scores": values, "contrast": contrast}, indent=1) + "\n")
-    return markdown(*score_rows)
+    return markdown(*score_rows) + differences
+
+
+def shown(rows: list[list[str | Difference]], bold: Callable) -> list[list]:
+    """As text; ``bold`` makes that of differences which are told apart."""
+    return [[bold(str(c)) if isinstance(c, Difference) and c.is_apart else str(c) for c in cells] for cells in rows]
 
 
 def score_table(experiments: Experiments, scores: list[str]) -> tuple[list[str], list[list[str]]]:

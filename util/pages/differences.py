@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from util.pages.comparison import Run, names, spread
-from util.pages.plots import markdown
+from util.words import plural
 
 CONFIDENCE = 0.95
 Values = dict[str, dict[str, list[float]]]  # experiment -> score -> its value by seed
@@ -23,22 +24,29 @@ class Difference:
     low: float
     high: float
     p: float
+    seeds: int = 2
     is_apart: bool = False
 
     def __str__(self) -> str:
-        text = f"{self.mean:+.4g} ({self.low:+.4g} to {self.high:+.4g})"
-        return f"**{text}**" if self.is_apart else text
+        return f"{self.mean:+.4g} ({f'{self.low:+.4g} to {self.high:+.4g}' if self.seeds > 1 else '–'})"
+
+
+class Table(NamedTuple):
+    title: str
+    caption: str
+    head: list[str]
+    rows: list[list[str | Difference]]
 
 
 def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> Difference:
     """values - baseline, the i-th of both from the same seed. Of fewer than two pairs the interval is NaN."""
-    change = np.subtract(values, baseline)
-    if len(change) < 2:
-        return Difference(float(change.mean()), math.nan, math.nan, 1.0)
-    found = stats.ttest_rel(values, baseline)
-    low, high = found.confidence_interval(CONFIDENCE)
-    p = 1.0 if math.isnan(found.pvalue) else float(found.pvalue)  # equal values
-    return Difference(float(change.mean()), float(low), float(high), p)
+    change, seeds = np.subtract(values, baseline), len(values)
+    mean = float(change.mean())
+    if seeds < 2:
+        return Difference(mean, math.nan, math.nan, 1.0, seeds)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * stats.sem(change))
+    p = float(stats.ttest_rel(values, baseline).pvalue)
+    return Difference(mean, mean - half, mean + half, 1.0 if math.isnan(p) else p, seeds)  # NaN: equal values
 
 
 def tell_apart(differences: list[Difference]) -> None:
@@ -49,22 +57,23 @@ def tell_apart(differences: list[Difference]) -> None:
         difference.is_apart = True
 
 
-def difference_tables(experiments: dict[str, list[Run]], against: str | None, rates: dict[str, float]) -> str:
-    """Markdown: the last epochs' differences to the experiment ``against``; with ``rates``, seconds an image, all
-    scores and their differences at the time when the first experiment has ended."""
-    text = ""
+def difference_tables(experiments: dict[str, list[Run]], against: str | None, rates: dict[str, float]) -> list[Table]:
+    """The last epochs' differences to the experiment ``against``; with ``rates``, seconds an image, all scores and
+    their differences at the time when the first experiment has ended."""
+    tables = []
     if against:
         last = values_at(experiments, dict.fromkeys(experiments, math.inf))
-        text += f"\nLast epoch, difference to {against}:\n\n{difference_table(last, against)}"
+        tables.append(difference_table(f"Last epoch, difference to {against}", last, against))
     ends = {name: max((at for run in runs for at, *_ in run.scores), default=0) for name, runs in experiments.items()}
     if rates and any(ends.values()):
         time = min(images * rates[name] for name, images in ends.items() if images)
         images = {name: time / rates[name] for name in experiments}
         values = values_at(experiments, images)
-        text += f"\nAfter {time:.0f} seconds of each, at the given seconds an image:\n\n{value_table(values, images)}"
+        after = f"After {time:.0f} seconds of each"
+        tables.append(value_table(after, values, images))
         if against:
-            text += f"\nThen, difference to {against}:\n\n{difference_table(values, against)}"
-    return text
+            tables.append(difference_table(f"{after}, difference to {against}", values, against))
+    return tables
 
 
 def values_at(experiments: dict[str, list[Run]], images: dict[str, float]) -> Values:
@@ -79,24 +88,36 @@ def values_at(experiments: dict[str, list[Run]], images: dict[str, float]) -> Va
     return found
 
 
-def value_table(values: Values, images: dict[str, float]) -> str:
-    columns, rows = names(values.values()), []
+def value_table(title: str, values: Values, images: dict[str, float]) -> Table:
+    columns, rows = names(values.values()), []  # type: list[str], list[list[str | Difference]]
     for experiment, found in values.items():
-        shown = ["{:.4g} ± {:.2g}".format(*spread(found[name])) if found.get(name) else "–" for name in columns]
+        shown = [mean_and_deviation(found[name]) if found.get(name) else "–" for name in columns]
         rows.append([experiment, f"{images[experiment]:.0f}", *shown])
-    return markdown(["experiment", "images", *columns], rows)
+    caption = "Mean ± standard deviation over the runs, at the given seconds an image."
+    return Table(title, caption, ["experiment", "images", *columns], rows)
 
 
-def difference_table(values: Values, baseline: str) -> str:
-    """Each against ``baseline``'s; those that differ after Holm's correction over the whole table stand in bold. Where
+def mean_and_deviation(values: Sequence[float]) -> str:
+    mean, deviation = spread(values)
+    return f"{mean:.4g}" + (f" ± {deviation:.2g}" if math.isfinite(deviation) else "")
+
+
+def difference_table(title: str, values: Values, baseline: str) -> Table:
+    """Each against ``baseline``'s; those that differ after Holm's correction are told apart over the whole table. Where
     one has more seeds, the first ones of both count."""
     columns, found = names(values.values()), {}
-    for experiment in values.keys() - {baseline}:
+    others = [experiment for experiment in values if experiment != baseline]
+    for experiment in others:
         for name in columns:
             pairs = list(zip(values[experiment].get(name, []), values[baseline].get(name, []), strict=False))
             if pairs:
                 found[experiment, name] = paired_difference(*zip(*pairs, strict=True))
     tell_apart(list(found.values()))
-    others = [experiment for experiment in values if experiment != baseline]
-    rows = [[other, *(str(found.get((other, name), "–")) for name in columns)] for other in others]
-    return markdown(["experiment", *columns], rows)
+    counts = sorted({difference.seeds for difference in found.values()}) or [0]
+    seeds = plural(counts[-1], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    caption = (
+        f"Mean difference, seed by seed, with its {CONFIDENCE:.0%} t-interval; bold: differs from zero after Holm's "
+        f"correction; {seeds}." + (" Intervals need two seeds." if counts[0] == 1 else "")
+    )
+    return Table(title, caption, ["experiment", *columns],
+                 [[other, *(found.get((other, name), "–") for name in columns)] for other in others])  # fmt: skip

@@ -117,5 +117,5 @@ def test_samples_of_fewer_test_images_leave_their_places_empty():
 
 def test_damaged_options_of_a_run_are_one_sentence(tmp_path):
     (tmp_path / "train_opt.json").write_text('{"model": "cut", ')
-    with pytest.raises(UserError, match="train_opt.json is not a readable JSON file; .* leave this run out"):
+    with pytest.raises(UserError, match="train_opt.json is not a readable JSON file of options; .* leave this run out"):
         read_run(tmp_path)
