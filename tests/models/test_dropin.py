@@ -220,6 +220,7 @@ def add_examples(folder):
     for block in blocks:
         if block.startswith("# "):
             path = folder / block.splitlines()[0].removeprefix("# ")
+            path.parent.mkdir(exist_ok=True)  # scripts, which the copy has none of
             path.write_text((path.read_text() if path.exists() else "") + "\n\n" + block)
     (branch,) = [block for block in blocks if block.startswith("    elif netG")]
     edits = {
