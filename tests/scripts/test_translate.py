@@ -342,8 +342,10 @@ def test_resume_leaves_out_what_is_finished_and_refuses_other_weights_and_flags(
 
     other = tmp_path / "other.pth"
     torch.save({name: value * 2 for name, value in torch.load(weights).items()}, other)
-    with pytest.raises(UserError, match="--resume: .*out was begun with other --eval and weights; give the same"):
-        command(*inputs, "--resume", "--eval", "--weights", other, out=out)
+    flags = "--eval --format jpg --precision bf16 --quality 90 --tile 64 --value_range 0 200".split()
+    named = " and ".join([flag for flag in flags if flag.startswith("--")])
+    with pytest.raises(UserError, match=f"--resume: .*out was begun with other {named} and weights; give the same"):
+        command(*inputs, "--resume", *flags, "--weights", other, out=out)
     assert bytes_in(out) == wanted
     command(tmp_path / "in" / "0.png", "--weights", other, out=out)  # without the flag it is made anew; the rest is old
     assert "\n1 translation in " in f"\n{capsys.readouterr().out}"
