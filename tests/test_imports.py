@@ -171,15 +171,18 @@ class AtTorch:
             print(os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK"))
             os._exit(sys.stdout.flush() or 0)
 sys.meta_path.insert(0, AtTorch())
-sys.path[:0] = [root, root + "/scripts"]
+sys.path[:0] = [root, f"{root}/{folder}"]
 __import__(module)
 """
 
 
-@pytest.mark.parametrize("module", ["train", "translate", "util.translator"])
-def test_torch_is_told_of_the_way_out_on_apples_devices_before_it_is_imported(module):
+@pytest.mark.parametrize(
+    ("folder", "module"),
+    [("", "train"), ("", "util.translator"), ("scripts", "translate"), ("scripts/dev", "benchmark")],
+)
+def test_torch_is_told_of_the_way_out_on_apples_devices_before_it_is_imported(folder, module):
     environment = {key: value for key, value in os.environ.items() if key != "PYTORCH_ENABLE_MPS_FALLBACK"}
-    code = f"root, module = {str(ROOT)!r}, {module!r}\n{AT_TORCH}"
+    code = f"root, folder, module = {str(ROOT)!r}, {folder!r}, {module!r}\n{AT_TORCH}"
     if module == "util.translator":  # imports on demand
         code += "import util.translator; util.translator.Translator"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
