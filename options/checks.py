@@ -80,6 +80,6 @@ def _check_size(opt: argparse.Namespace) -> None:
 def _check_writable(folder: Path, name: str, flag: str) -> None:
     """``folder / name`` may be missing; its nearest existing parent must then be a folder that can be written to."""
     wanted = (folder / name).absolute()
-    existing = next(p for p in [wanted, *wanted.parents] if p.exists())
+    existing = next(p for p in [wanted, *wanted.parents] if p.exists() or p.is_symlink())  # to what is gone
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"{flag} {folder} cannot be written to at {existing}; name a folder that can")

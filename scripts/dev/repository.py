@@ -1,4 +1,5 @@
-"""``import repository`` in a script of this folder puts the repository on its path."""
+"""``import repository`` in a script of this folder puts the repository on its path, and keeps Ctrl-C quiet while
+the script is still being imported."""
 
 import sys
 from pathlib import Path
@@ -6,4 +7,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-import util  # noqa: E402, F401  before torch, for which it sets a variable
+from util.errors import quiet_after_ctrl_c  # noqa: E402
+
+sys.excepthook = quiet_after_ctrl_c

@@ -126,3 +126,13 @@ def test_a_missing_folder_is_checked_by_its_nearest_parent(tmp_path):
     folder = tmp_path / "a" / "b" / "c"
     assert parse("--checkpoints_dir", str(folder)).checkpoints_dir == str(folder)
     assert not Path(tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+def test_a_folder_that_is_a_link_to_what_is_gone(is_train, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    flag = "--checkpoints_dir" if is_train else "--results_dir"
+    (tmp_path / "experiment_name").mkdir()
+    where = [f"--checkpoints_dir={tmp_path}", f"{flag}={tmp_path}/link"]
+    with pytest.raises(UserError, match=f"^{flag} {tmp_path}/link cannot be written to at {tmp_path}/link;"):
+        parse(*where, is_train=is_train)

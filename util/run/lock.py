@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from util.errors import UserError, warn
-from util.files import write_atomic
+from util.files import write_atomic, writing_to
 
 PATIENCE = 10  # seconds: loader processes of a killed training hold its lock until they notice
 
@@ -27,12 +27,8 @@ def locked(opt):
         yield
         return
     folder = Path(opt.checkpoints_dir) / opt.name
-    try:
+    with writing_to("--checkpoints_dir", opt.checkpoints_dir):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:  # a broken link, a place for no files
-        raise UserError(
-            f"--checkpoints_dir {opt.checkpoints_dir}: {folder} cannot be made ({error.strerror})"
-        ) from None
     lock, holder = FileLock(folder / ".lock"), folder / ".lock.json"
     try:
         with warnings.catch_warnings():

@@ -168,13 +168,13 @@ class TrainingRun:
         """As ``save_latest``, but nothing comes after it: one that fails is tried again for an hour, unless training
         was told to stop. ``UserError`` where it failed for good."""
         self.save_latest(progress)
-        for second in range(1, PATIENCE_SECONDS + 1):
+        for _ in range(PATIENCE_SECONDS):
             if not distributed.any_rank(self.save_failed):
                 return
             if interruption.requested():
                 break
             time.sleep(1)
-            if second % RETRY_SECONDS == 0:
+            if self.save_vote.passed():  # a minute after one that failed, as while training
                 self.save_latest(progress)
         distributed.by_first(self._refuse_the_end)
 

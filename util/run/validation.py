@@ -22,9 +22,9 @@ class NoPictures(Exception):
     """Of a model of others, whose generator takes or gives more than pictures."""
 
 
-def endings(model) -> list[str]:
+def endings(opt) -> list[str]:
     """What the scores' and pictures' names end in: of the generator, and with --ema_decay of its average."""
-    return ["", "_ema"] if model.netG_ema else [""]
+    return ["", "_ema"] if opt.ema_decay else [""]
 
 
 class Validation:
@@ -66,7 +66,7 @@ class Validation:
             return None
         translated = translated[: self.count]  # the loader gives all ranks equally many
         scores = {}
-        for ending in endings(model):
+        for ending in endings(model.opt):
             found = self.score([(pictures.get("target"), pictures["output" + ending]) for _, pictures in translated])
             scores |= {k + ending if isinstance(v, float) else k: v for k, v in found.items()}
         names: set[str] = set()
@@ -94,7 +94,7 @@ class Validation:
         with warnings.catch_warnings(action="ignore"):
             found = plotted_scores(self._score([(image, image) for image in two]))
         self.evaluator.warned.clear()
-        names = [name + ending for ending in ("", "_ema")[: 2 if opt.ema_decay else 1] for name in found]
+        names = [name + ending for ending in endings(opt) for name in found]
         if without_size(opt.eval_metric) not in map(without_size, names):
             raise UserError(f"--eval_metric {opt.eval_metric} is not among the scores: {', '.join(names)}")
 
@@ -115,7 +115,7 @@ class Validation:
         """Pictures by label."""
         real = batch[self.source]
         pictures = {"input": tensor2im(real)}
-        for ending in endings(model):
+        for ending in endings(model.opt):
             try:
                 output = model.translate(real, model.netG_ema if ending else model.generator())
                 channels = output.shape[1]
